@@ -1,0 +1,28 @@
+package trust
+
+// Mode says what makes a server believable.
+type Mode uint8
+
+// The modes: a CA (default), the first certificate seen, or a question to the user.
+const (
+	ModeCA Mode = iota
+	ModeTOFU
+	ModeAsk
+)
+
+// Config is what the user said about trust. Zero: system roots, host name checked, TLS 1.2 or newer.
+type Config struct {
+	CACert     string   // file (or folder) of PEM certificates in place of the system's roots
+	Pins       [][]byte // SHA-256 of the leaf's SubjectPublicKeyInfo; if any, only these are accepted, whatever signed them
+	CertFile   string   // client certificate, PEM
+	KeyFile    string   // its key, PEM
+	MinVersion uint16   // tls.VersionTLS12 if 0
+	MaxVersion uint16   // newest if 0
+	Insecure   bool     // insecure_skip_verify
+	Mode       Mode
+	KnownHosts string // file for ModeTOFU and ModeAsk
+	// Ask puts a question (ModeAsk) and gives the answer; nil refuses.
+	Ask func(question string) (bool, error)
+	// KeyPassphrase is asked for an encrypted key; nil: such a key is refused with a clear message.
+	KeyPassphrase func() (string, error)
+}
