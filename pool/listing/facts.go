@@ -115,9 +115,9 @@ func (f *factReader) fact(name, value string) {
 	case "unix.group":
 		f.groupValue = value
 	case "unix.ownername":
-		f.e.Owner = value
+		_, f.e.Owner = ownerOf(value, 0, "")
 	case "unix.groupname":
-		f.e.Group = value
+		_, f.e.Group = ownerOf(value, 0, "")
 	}
 }
 
@@ -165,13 +165,11 @@ func ownerOf(value string, id int32, name string) (int32, string) {
 	if value == "" {
 		return id, name
 	}
-	if n := parseID(value); n >= 0 {
+	if isDigits(value) {
 		if id < 0 {
-			id = n
+			id = parseID(value)
 		}
-		return id, name
-	}
-	if name == "" && !isDigits(value) {
+	} else if name == "" {
 		name = value
 	}
 	return id, name

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// dosNameColumn is where IIS begins the name of a folder: <DIR> and this many spaces stand before it.
+// dosDirPadding is how many spaces IIS puts between <DIR> and the name of a folder.
 const dosDirPadding = 10
 
 // dos reads what Windows servers print: 11-21-26  02:48AM       <DIR>          name.

@@ -1,8 +1,6 @@
 package listing
 
-import (
-	"strings"
-)
+import "strings"
 
 // unix reads what ls -l prints: permissions, then any of link count, owner and group, then size, date and name. Only
 // the date has a shape of its own, so it is looked for, and what stands before it is told apart by position.
