@@ -1,0 +1,57 @@
+package lab
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+)
+
+// Ports are handed out in blocks below the range from which the kernel takes ports for outgoing connections. The
+// first port of a block is the control port, the others are for data.
+const (
+	firstPort = 10000
+	lastPort  = 32000
+	blockSize = 200
+)
+
+// claimPorts takes a block that no other process on this machine has, until the test ends. The claim is a file lock,
+// so it ends with the process however it dies.
+func claimPorts(tb testing.TB, bind string) (control, low, high int) {
+	tb.Helper()
+	dir := filepath.Join(os.TempDir(), "ftpsfs-lab-ports")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		tb.Fatalf("lab: %v", err)
+	}
+	const blocks = (lastPort - firstPort) / blockSize
+	for i := range blocks {
+		base := firstPort + (os.Getpid()*7+i)%blocks*blockSize // processes start their search at different blocks
+		lock, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(base)), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			tb.Fatalf("lab: %v", err)
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !allFree(bind, base) {
+			lock.Close()
+			continue
+		}
+		tb.Cleanup(func() { lock.Close() })
+		return base, base + 1, base + blockSize - 1
+	}
+	tb.Fatalf("lab: all %d blocks of ports are taken", blocks)
+	return 0, 0, 0
+}
+
+// allFree finds out whether programs that know nothing of our locks use a port of the block.
+func allFree(bind string, base int) bool {
+	for p := base; p < base+blockSize; p++ {
+		l, err := net.Listen("tcp", net.JoinHostPort(bind, fmt.Sprint(p)))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
+}
