@@ -1,5 +1,7 @@
 package trust
 
+import "crypto/tls"
+
 // Mode says what makes a server believable.
 type Mode uint8
 
@@ -18,7 +20,9 @@ type Config struct {
 	KeyFile    string   // its key, PEM
 	MinVersion uint16   // tls.VersionTLS12 if 0
 	MaxVersion uint16   // newest if 0
-	Insecure   bool     // insecure_skip_verify
+	// Curves are the key exchanges to offer, for peers that stall on large ClientHellos; nil: what package tls thinks best.
+	Curves     []tls.CurveID
+	Insecure   bool // insecure_skip_verify
 	Mode       Mode
 	KnownHosts string // file for ModeTOFU and ModeAsk
 	// Ask puts a question (ModeAsk) and gives the answer; nil refuses.

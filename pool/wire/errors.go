@@ -1,6 +1,9 @@
 package wire
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors of a command that was not sent; the line is as it was.
 var (
@@ -14,7 +17,7 @@ var (
 
 // Errors of a line that is not usable any more.
 var (
-	// ErrGarbage: the peer's bytes are no FTP reply, or no end of one.
+	// ErrGarbage: the peer's bytes are no FTP reply, or no end of one. Comes as *GarbageError.
 	ErrGarbage = errors.New("server sent something that is not an FTP reply")
 	// ErrUnsolicited: a reply came that nobody had asked for.
 	ErrUnsolicited = errors.New("server sent an unexpected reply")
@@ -22,10 +25,28 @@ var (
 	ErrTimeout error = timeoutError{}
 	// ErrClosed: the line was closed by its owner.
 	ErrClosed = errors.New("control connection closed")
+	// ErrEOF: the server closed the control connection.
+	ErrEOF = errors.New("server closed the control connection")
+	// ErrInjected: bytes came in clear behind the reply that starts TLS; somebody on the way may have put them there.
+	ErrInjected = errors.New("server sent data in clear after agreeing to TLS")
 )
 
 // MaxCommand is the longest command that all servers known take, in bytes without line end.
 const MaxCommand = 2000
+
+// GarbageError holds the start of what was received in place of a reply.
+type GarbageError struct {
+	Line   string // at most 80 bytes
+	Reason string
+}
+
+// Error gives one line.
+func (e *GarbageError) Error() string {
+	return fmt.Sprintf("%v: %s: %q", ErrGarbage, e.Reason, e.Line)
+}
+
+// Is makes errors.Is(err, ErrGarbage) true.
+func (e *GarbageError) Is(target error) bool { return target == ErrGarbage }
 
 type timeoutError struct{}
 

@@ -78,7 +78,10 @@ type ReplyError struct {
 
 // Error gives one line.
 func (e *ReplyError) Error() string {
-	s := fmt.Sprintf("%s: %s", printable(e.Cmd), e.Reply)
+	s := e.Reply.String()
+	if e.Cmd != "" {
+		s = printable(e.Cmd) + ": " + s
+	}
 	if e.Advice != "" {
 		s += " (" + e.Advice + ")"
 	}
