@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/ftpsfs/ftpsfs/cache/blocks"
+	"github.com/ftpsfs/ftpsfs/fs/stage"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
@@ -44,10 +46,12 @@ const (
 	ReplaceInPlace
 )
 
-// Config is what a Store is made of. Remote is required; Stage and Blocks are required unless ReadOnly.
+// Config is what a Store is made of. Remote and Blocks are required, Stage too unless ReadOnly.
 type Config struct {
 	Remote  Remote
 	Meta    Meta // nil: nobody is told
+	Stage   *stage.Store
+	Blocks  *blocks.Store
 	Replace Replace
 	Verify  pool.Verify // VerifyHash: the digest of every upload is computed while it is sent
 	MountID string      // 8 lower-case hex digits, in the names of temporary files; "" makes one up
@@ -55,8 +59,6 @@ type Config struct {
 	ReadOnly bool
 	// ReplayBytes is what one stream keeps in memory of what it sent, 0: 16 MiB. The budget of Blocks bounds all together.
 	ReplayBytes int64
-	// Timeout bounds operations that no caller waits for (late data at Release, suspended uploads); 0: 5 minutes.
-	Timeout time.Duration
 	Log     *slog.Logger     // nil: slog.Default
 	Now     func() time.Time // nil: time.Now
 }
