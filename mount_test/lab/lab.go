@@ -201,6 +201,9 @@ func (s *Server) await() error {
 	}
 }
 
+// Version is the only TLS version that was asked for, "" when any is fine. The embedded server offers all the same.
+func (s *Server) Version() string { return s.opts.Version }
+
 // Addr is the address of the control port.
 func (s *Server) Addr() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 

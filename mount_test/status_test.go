@@ -1,0 +1,207 @@
+package mount_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+)
+
+// status is `ftpsfs status --json` with every number under its dotted path: pool.commands.STOR.
+type status map[string]float64
+
+// status asks the running mount.
+func (m *mnt) status() status {
+	m.t.Helper()
+	s, err := m.tryStatus()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return s
+}
+
+func (m *mnt) tryStatus() (status, error) {
+	cmd := exec.Command(lab.Binary(m.t), "status", m.dir, "--json")
+	var stdout buffer
+	cmd.Stdout = &stdout
+	if out, err := output(cmd, 10*time.Second); err != nil {
+		return nil, fmt.Errorf("ftpsfs status: %w: %s%s", err, stdout.String(), out)
+	}
+	var tree any
+	if err := json.Unmarshal([]byte(stdout.String()), &tree); err != nil {
+		return nil, fmt.Errorf("ftpsfs status --json: %w in %s", err, stdout.String())
+	}
+	s := status{}
+	s.flatten("", tree)
+	return s, nil
+}
+
+func (s status) flatten(path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			s.flatten(strings.TrimPrefix(path+"."+k, "."), e)
+		}
+	case []any:
+		for i, e := range v {
+			s.flatten(path+"."+strconv.Itoa(i), e)
+		}
+	case float64:
+		s[path] = v
+	case bool:
+		s[path] = map[bool]float64{true: 1}[v]
+	}
+}
+
+// Names of counters and gauges that the tests assert. They are part of what status promises.
+const (
+	waits     = "pool.waits"          // round trips that a caller waited for
+	commands  = "pool.commands."      // + verb
+	opened    = "pool.conns_opened"   // control connections logged in so far
+	sent      = "pool.bytes_sent"     // on data channels
+	received  = "pool.bytes_received" // on data channels
+	transfers = "pool.transfers"      // data channels used
+)
+
+// number gives a counter; a name that status does not have fails the test, so that no assertion is empty.
+func (m *mnt) number(s status, name string) int64 {
+	m.t.Helper()
+	v, ok := s[name]
+	if !ok {
+		m.t.Fatalf("status has no %s; it has %s", name, strings.Join(s.names(), " "))
+	}
+	return int64(v)
+}
+
+func (s status) names() []string {
+	var names []string
+	for n := range s {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// since tells what changed after an earlier status: name and difference, sorted.
+func (s status) since(before status) string {
+	var b strings.Builder
+	for _, n := range s.names() {
+		if d := s[n] - before[n]; d != 0 {
+			fmt.Fprintf(&b, "  %s %+.0f\n", n, d)
+		}
+	}
+	return b.String()
+}
+
+// spent runs f and gives by how much a counter grew meanwhile.
+func (m *mnt) spent(name string, f func()) int64 {
+	m.t.Helper()
+	before := m.number(m.status(), name)
+	f()
+	return m.number(m.status(), name) - before
+}
+
+// idleGauges must be zero when no application uses the mount.
+var idleGauges = []string{
+	"pool.busy", "pool.waiting", "content.files", "content.handles", "content.streams", "content.staged", "content.temps",
+	"stage.files", "stage.journal", "memory.held", "memory.holders", "memory.waiting",
+}
+
+// quiet is how long a mount may take to let go of what nobody uses: the kernel tells of a close after it is done.
+const quiet = 15 * time.Second
+
+// settled waits until the mount holds nothing that nobody uses any more, and fails the test when that does not come.
+func (m *mnt) settled() {
+	m.t.Helper()
+	var left []string
+	deadline := time.Now().Add(quiet)
+	for {
+		s := m.status()
+		left = left[:0]
+		for _, g := range idleGauges {
+			if n := m.number(s, g); n != 0 {
+				left = append(left, fmt.Sprintf("%s=%d", g, n))
+			}
+		}
+		// Connections may stay open for the next use; what each of them needs to run is known.
+		conns := m.number(s, "pool.conns")
+		if g, most := m.number(s, "process.goroutines"), m.number(m.base, "process.goroutines")+4*conns+10; g > most {
+			left = append(left, fmt.Sprintf("%d goroutines, at most %d expected", g, most))
+		}
+		if fds, most := m.descriptors(), m.number(m.base, "process.fds")+3*conns+6; fds > most {
+			left = append(left, fmt.Sprintf("%d descriptors, at most %d expected", fds, most))
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			m.t.Errorf("%v after the last use the mount still holds: %s", quiet, strings.Join(left, ", "))
+			return
+		}
+		time.Sleep(20 * time.Millisecond) // nothing tells when it let go
+	}
+}
+
+// descriptors counts the open files of the mount's process.
+func (m *mnt) descriptors() int64 {
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", m.cmd.Process.Pid))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return int64(len(fds))
+}
+
+// tempName is what our temporary names look like on a server.
+var tempName = regexp.MustCompile(`^\.?ftpsfs-`)
+
+// leavesNothing checks, after the mount has ended, the server's disk, the server's sessions and the state folder.
+func (m *mnt) leavesNothing() {
+	m.t.Helper()
+	err := filepath.WalkDir(m.server.Root, func(path string, d os.DirEntry, err error) error {
+		if err == nil && tempName.MatchString(d.Name()) {
+			m.t.Errorf("temporary file left on the server: %s", path)
+		}
+		return nil // what tests made unreadable is not ours
+	})
+	if err != nil {
+		m.t.Error(err)
+	}
+	for _, file := range m.stateFiles() {
+		m.t.Errorf("left in the state folder: %s", file)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for m.server.Kind != lab.Embedded && m.server.Sessions() > 0 && !m.shared() {
+		if time.Now().After(deadline) {
+			m.t.Errorf("the server still has %d session processes", m.server.Sessions())
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // sessions end after the connection
+	}
+}
+
+// shared says whether other mounts use the same server.
+func (m *mnt) shared() bool {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	return err == nil && strings.Count(string(b), "@"+m.server.Addr()) > 0
+}
+
+// stateFiles lists content that a mount keeps locally: staging files, journals, recovered files. What it learned about
+// servers and its locks may stay.
+func (m *mnt) stateFiles() []string {
+	var files []string
+	_ = filepath.WalkDir(m.stateDir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && filepath.Ext(path) != ".json" && d.Name() != ".lock" && d.Name() != "lock" {
+			files = append(files, path)
+		}
+		return nil
+	})
+	return files
+}
