@@ -13,28 +13,27 @@ type place struct {
 
 // block is a cached chunk. A block that left the LRU while somebody copies from it is freed by the last of them.
 type block struct {
-	c    *Chunk
-	n    int  // valid bytes; never changes
-	pins int  // Gets that copy now; guarded by Store.mu
-	gone bool // no longer in the LRU; guarded by Store.mu
+	c        *Chunk
+	from, to int  // valid bytes; guarded by Store.mu
+	pins     int  // Gets that copy now; guarded by Store.mu
+	gone     bool // no longer in the LRU; guarded by Store.mu
 }
 
-// Put gives the chunk to the cache: its first n bytes are those at index*ChunkSize of the content named by key. Of two
-// blocks for one place the longer one stays.
-func (s *Store) Put(key Key, index int64, c *Chunk, n int) {
+// Put gives the chunk to the cache: its first n bytes are those at index*ChunkSize of the content named by key.
+func (s *Store) Put(key Key, index int64, c *Chunk, n int) { s.PutRange(key, index, c, 0, n) }
+
+// PutRange is Put for a chunk of which only the bytes from..to are valid. When a block is cached at that place already the
+// two become one where they touch; otherwise the longer one stays.
+func (s *Store) PutRange(key Key, index int64, c *Chunk, from, to int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.releaseLocked(c)
 	p := place{key, index}
-	old, exists := s.lru.Get(p)
-	switch {
-	case n <= 0 || exists && old.n >= n:
+	if from >= to || s.mergedLocked(p, c, from, to) {
 		s.free = append(s.free, c)
-	default:
-		if exists {
-			s.lru.Remove(p) // or the LRU would overwrite it without telling us
-		}
-		s.lru.Add(p, &block{c: c, n: n})
+	} else {
+		s.lru.Remove(p) // or the LRU would overwrite it without telling us
+		s.lru.Add(p, &block{c: c, from: from, to: to})
 		if s.byKey[key] == nil {
 			s.byKey[key] = map[int64]struct{}{}
 		}
@@ -43,21 +42,44 @@ func (s *Store) Put(key Key, index int64, c *Chunk, n int) {
 	s.serveLocked()
 }
 
+// mergedLocked puts from..to of c into the block that is cached at p, or finds it not worth it. false: c shall take its place.
+func (s *Store) mergedLocked(p place, c *Chunk, from, to int) bool {
+	old, ok := s.lru.Get(p)
+	switch {
+	case !ok:
+		return false
+	case old.from <= from && to <= old.to:
+		return true
+	case old.pins > 0 || from > old.to || to < old.from: // being read, or apart
+		return old.to-old.from > to-from
+	}
+	if from < old.from {
+		copy(old.c.Buf[from:old.from], c.Buf[from:old.from])
+		old.from = from
+	}
+	if to > old.to {
+		copy(old.c.Buf[old.to:to], c.Buf[old.to:to])
+		old.to = to
+	}
+	return true
+}
+
 // Get copies what the cache has of a block, from off within the block, into dst. ok is false when the block is not
 // cached or has nothing at off.
 func (s *Store) Get(key Key, index int64, dst []byte, off int) (n int, ok bool) {
 	s.mu.Lock()
 	b, ok := s.lru.Get(place{key, index})
-	if !ok || off < 0 || off >= b.n {
+	if !ok || off < b.from || off >= b.to {
 		s.stats.misses++
 		s.mu.Unlock()
 		return 0, false
 	}
 	s.stats.hits++
 	b.pins++
+	to := b.to
 	s.mu.Unlock()
 
-	n = copy(dst, b.c.Buf[off:b.n])
+	n = copy(dst, b.c.Buf[off:to])
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,14 +92,12 @@ func (s *Store) Get(key Key, index int64, dst []byte, off int) (n int, ok bool) 
 	return n, true
 }
 
-// Has tells how many bytes of a block are cached, without counting as a use of it.
-func (s *Store) Has(key Key, index int64) int {
+// Has tells whether Get would find something at off within a block, without counting as a use of it.
+func (s *Store) Has(key Key, index int64, off int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b, ok := s.lru.Peek(place{key, index}); ok {
-		return b.n
-	}
-	return 0
+	b, ok := s.lru.Peek(place{key, index})
+	return ok && off >= b.from && off < b.to
 }
 
 // Drop forgets all blocks of that content.

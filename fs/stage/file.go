@@ -158,9 +158,13 @@ func (f *File) storeLocked(p []byte, off int64) (int, error) {
 	}
 	f.alloc.add(from, to, 0)
 	n, err := f.data.WriteAt(p, off)
-	if err != nil && off+int64(n) > f.size {
+	if err != nil {
 		// The file must end where the content does.
-		_ = f.data.Truncate(max(f.size, off+int64(n)))
+		end := f.size
+		if n > 0 {
+			end = max(end, off+int64(n))
+		}
+		_ = f.data.Truncate(end)
 	}
 	return n, err
 }
@@ -188,15 +192,14 @@ func (f *File) Truncate(size int64) error {
 		f.dirty.add(old, size, f.gen)
 		return nil
 	}
+	present, dirty := f.present.clone(), f.dirty.clone()
 	f.size = size
 	f.present.remove(size, old)
 	f.dirty.remove(size, old)
 	if f.committed {
 		// The next run must not take the zeros of a later growth for committed bytes: first the maps, then the bytes.
 		if err := f.writeMetaLocked(true); err != nil {
-			f.present.add(size, old, 0)
-			f.dirty.add(size, old, f.gen)
-			f.size = old
+			f.size, f.present, f.dirty = old, present, dirty
 			return err
 		}
 	}

@@ -30,6 +30,8 @@ func (s *spans) find(off int64) int {
 	return sort.Search(len(s.list), func(i int) bool { return s.list[i].end > off })
 }
 
+func (s *spans) clone() spans { return spans{slices.Clone(s.list), s.bytes} }
+
 // add puts off..end into the set under generation gen, whatever generation it had.
 func (s *spans) add(off, end int64, gen uint64) {
 	if off >= end {
