@@ -58,7 +58,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-o zzzzzzzzzz " + u + " /m", `unknown option "zzzzzzzzzz"; ` + "`ftpsfs help`"},
 		{"-o cacert " + u + " /m", "option cacert needs a value; write -o cacert=FILE"},
 		{"-o ccc=1 " + u + " /m", "option ccc takes no value"},
-		{"-o pin=abc " + u + " /m", "starts with sha256:"},
+		{"-o pin=abc " + u + " /m", "does not begin with sha256:"},
 		{"-o pin=sha256:abcd " + u + " /m", "64 hexadecimal digits"},
 		{"-o tls=starttls " + u + " /m", "explicit or implicit"},
 		{"-o tls_min=1.0 " + u + " /m", `option tls_min: "1.0" is not known: write 1.2 or 1.3`},

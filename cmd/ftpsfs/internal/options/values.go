@@ -1,8 +1,8 @@
 package options
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"math"
 	"net"
@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/trust"
 )
 
 // The readers of values give errors that say what would have been right; the caller puts the option's name in front.
@@ -92,20 +94,15 @@ func oneOf[T any](s string, words map[string]T, list string) (T, error) {
 	return v, nil
 }
 
-// pin reads sha256:HEX (with or without colons between the bytes) or curl's sha256//BASE64.
+// pin reads sha256:HEX, or curl's sha256//BASE64.
 func pin(s string) ([]byte, error) {
-	var sum []byte
-	var err error
-	switch {
-	case strings.HasPrefix(s, "sha256//"):
-		sum, err = base64.StdEncoding.DecodeString(s[len("sha256//"):])
-	case strings.HasPrefix(s, "sha256:"):
-		sum, err = hex.DecodeString(strings.ReplaceAll(s[len("sha256:"):], ":", ""))
-	default:
-		return nil, fmt.Errorf("a pin starts with sha256: and goes on with 64 hexadecimal digits, as `ftpsfs check` prints it")
+	b64, ok := strings.CutPrefix(s, "sha256//")
+	if !ok {
+		return trust.ParsePin(s)
 	}
-	if err != nil || len(sum) != 32 {
-		return nil, fmt.Errorf("the pin is not 64 hexadecimal digits long: copy it from `ftpsfs check`")
+	sum, err := base64.StdEncoding.DecodeString(b64)
+	if err != nil || len(sum) != sha256.Size {
+		return nil, fmt.Errorf("%q is not the base64 form of 32 bytes", s)
 	}
 	return sum, nil
 }

@@ -1,0 +1,4 @@
+// Command ftpsfs mounts an FTPS server.
+package main
+
+func main() {}
