@@ -1,3 +1,14 @@
 // Package reader turns positioned reads into few downloads: one sequential stream with a window filled ahead, ranged
 // reads after seeks. It knows no FUSE.
+//
+// A [Reader] serves one open handle. A READ is answered, in this order, from the window of a fetch, from the block cache,
+// by waiting for a fetch that will come by in a moment, by a new fetch. A fetch is one download with a goroutine of its
+// own and the chunks it has filled: either open-ended (a stream) or bounded (a range). Chunks that were read, and those
+// of a fetch that ended, go to the block cache, where another handle of the file finds them too.
+//
+// Memory: every fetch is a holder of the block store and takes no byte outside of it. What no READ waits for is given up
+// when somebody else has nothing.
+//
+// Locks: Reader.mu, then the block store's. Reader.mu is never held across the network, across a wait for memory, across
+// a copy of data, or while a function of Config is called (but AfterFunc).
 package reader

@@ -1,0 +1,184 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/ftpsfs/ftpsfs/cache/blocks"
+)
+
+// maxFruitless is how many downloads in a row may be cut without a single byte before the READs are told.
+const maxFruitless = 3
+
+// errStopped ends a fetch that is not wanted any more. No READ gets to see it.
+var errStopped = errors.New("fetch stopped")
+
+// fetch is one download and what it brought. Fields below wake are guarded by Reader.mu.
+type fetch struct {
+	r          *Reader
+	key        blocks.Key
+	start, end int64
+	open       bool // a stream: the download is asked for without a length
+	recheck    bool // ask Revalidate first; belongs to the goroutine of the fetch
+	holder     *blocks.Holder
+	ctx        context.Context // of the download
+	cancel     context.CancelFunc
+	over       chan struct{} // closed when the goroutine ended
+	wake       chan struct{} // tells the goroutine to look again; cap 1
+
+	slots   []*slot   // contiguous as far as they were not shed
+	pos     int64     // next byte from the server
+	cursor  int64     // the reader got everything before
+	demand  int64     // highest end of a READ that waited
+	waiters []*waiter // READs that wait for bytes at pos or later
+	refs    int       // READs between attach and detach
+
+	running  bool // the goroutine lives
+	filling  bool // the goroutine writes into the last slot
+	away     bool // the goroutine waits for a connection or memory: cancel is the way to reach it
+	paused   bool // the window is full or there is no memory to fill it
+	stopping bool // end as soon as possible
+	leaving  bool // end when no READ waits
+	discard  bool // the content is not the reader's any more: nothing goes to the cache
+	dropped  bool
+	err      error // why the fetch failed; nil: complete, or stopped
+
+	slice       slice  // what is left of the time with the connection
+	reliefReads uint64 // Reader.reads at the last call of relief
+}
+
+// waiter is a READ that waits for the bytes pos..want.
+type waiter struct {
+	pos, want int64
+	done      chan struct{} // closed when they are there or the fetch is over
+	woken     bool
+}
+
+func (f *fetch) attachLocked(w *waiter, end int64) {
+	f.refs++
+	// A stall: the window was not enough to bridge what the line does.
+	if f.open && f.pos-f.start >= f.r.window && !f.slice.pressed {
+		f.r.window = min(2*f.r.window, maxWindow)
+	}
+	f.demand = max(f.demand, min(end, f.end))
+	f.waiters = append(f.waiters, w)
+	f.poke()
+}
+
+func (f *fetch) detachLocked(w *waiter) {
+	f.refs--
+	f.waiters = slices.DeleteFunc(f.waiters, func(o *waiter) bool { return o == w })
+	if f.refs == 0 {
+		if !f.running && !f.keepsLocked() {
+			f.shedLocked()
+		}
+		f.poke() // it may be leaving
+	}
+	f.dropLocked()
+}
+
+func (w *waiter) wakeLocked() {
+	if !w.woken {
+		w.woken = true
+		close(w.done)
+	}
+}
+
+// poke makes the goroutine look at its state again.
+func (f *fetch) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fillingLocked tells whether the goroutine writes into s right now.
+func (f *fetch) fillingLocked(s *slot) bool { return f.filling && s == f.slots[len(f.slots)-1] }
+
+// leaveLocked lets the fetch end when no READ waits for it.
+func (f *fetch) leaveLocked() {
+	f.leaving = true
+	if f.away && len(f.waiters) == 0 {
+		f.cancel()
+	}
+	f.poke()
+	if !f.running && f.refs == 0 {
+		f.shedLocked()
+		f.dropLocked()
+	}
+}
+
+// stopLocked ends the fetch now, cutting the transfer off.
+func (f *fetch) stopLocked() {
+	f.stopping = true
+	f.cancel()
+	f.poke()
+}
+
+// keepsLocked tells whether the chunks of the fetch stay in the window when it is over: those ahead of a sequential reader do.
+func (f *fetch) keepsLocked() bool { return f.open && !f.leaving && !f.discard }
+
+// run is the goroutine of the fetch.
+func (f *fetch) run() {
+	defer f.r.wg.Done()
+	defer close(f.over)
+	err := f.transfer()
+	if f.ctx.Err() != nil {
+		err = errStopped
+	}
+	f.cancel()
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.finishLocked(err)
+}
+
+func (f *fetch) finishLocked(err error) {
+	f.running, f.filling = false, false
+	f.slice.endLocked()
+	if err != nil && !errors.Is(err, errStopped) {
+		f.r.recheck = true
+		f.err = err
+	}
+	for _, w := range f.waiters {
+		w.wakeLocked()
+	}
+	f.waiters = nil
+	if f.refs == 0 && !f.keepsLocked() {
+		f.shedLocked()
+	}
+	f.dropLocked()
+}
+
+// transfer downloads start..end, in several pieces if the line is cut.
+func (f *fetch) transfer() error {
+	for fruitless := 0; ; f.recheck = true {
+		from := f.pos // only this goroutine changes it
+		err := f.download()
+		if !wasCut(err) {
+			return err
+		}
+		if fruitless++; f.pos > from {
+			fruitless = 0
+		}
+		f.r.cfg.Log.Debug("download cut", "offset", f.pos, "error", err)
+		if fruitless >= maxFruitless {
+			return err
+		}
+		if !f.wanted() {
+			return errStopped // the next READ goes on, if there is one
+		}
+	}
+}
+
+// wasCut tells whether a transfer that broke off may go on where it was.
+func wasCut(err error) bool {
+	var c *cut
+	return errors.As(err, &c)
+}
+
+// cut is an error of a download under way, as opposed to one that did not begin (there pool has tried what can be tried).
+type cut struct{ err error }
+
+func (c *cut) Error() string { return c.err.Error() }
+func (c *cut) Unwrap() error { return c.err }

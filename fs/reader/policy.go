@@ -1,0 +1,100 @@
+package reader
+
+import (
+	"context"
+	"slices"
+)
+
+// Sizes in bytes that decide between going on, waiting and asking the server again.
+const (
+	minWindow  = 1 << 20   // first window of a stream
+	maxWindow  = 32 << 20  // most that a window grows to
+	keepBehind = 512 << 10 // of what was read, kept for READs that arrive late
+	maxSkip    = 1 << 20   // read and thrown away rather than asked for anew
+	minRange   = 128 << 10 // smallest bounded download, and alignment of all of them
+	maxRange   = 1 << 20   // largest; a reader that goes on behind it is sequential
+	smallFile  = 256 << 10 // fetched from its begin, wherever the first READ is
+
+	maxSeeks = 3 // streams given up before the handle turns to bounded downloads
+)
+
+// comingLocked gives the fetch that is about to deliver pos: it is worth waiting for.
+func (r *Reader) comingLocked(pos int64, n int) *fetch {
+	for _, f := range r.fetches {
+		if f.running && !f.stopping && !f.leaving && f.pos <= pos && pos < f.end && pos <= f.reachLocked(n) {
+			return f
+		}
+	}
+	return nil
+}
+
+// reachLocked is how far ahead of the stream a READ of n bytes may be to wait for it. READs of one sequential reader
+// overtake each other, hence the two of its own size.
+func (f *fetch) reachLocked(n int) int64 { return max(f.pos, f.demand) + maxSkip + 2*int64(n) }
+
+// goesOnLocked tells whether a READ of n bytes at pos follows what was read before, as opposed to a seek.
+func (r *Reader) goesOnLocked(pos int64, n int) bool {
+	l := r.last
+	switch {
+	case l == nil:
+		return true
+	case l.open:
+		return l.cursor-keepBehind <= pos && pos <= l.reachLocked(n)
+	}
+	return l.end <= pos && pos <= l.end+2*int64(n)
+}
+
+// startLocked starts the fetch for a READ that nothing else serves.
+func (r *Reader) startLocked(pos int64, n int) *fetch {
+	goesOn := r.goesOnLocked(pos, n)
+	for _, f := range slices.Clone(r.fetches) {
+		// The reader is elsewhere now. What a fetch that is over has ahead of a sequential reader stays.
+		if f.open && (f.running || !goesOn) {
+			f.leaveLocked()
+		}
+	}
+	switch {
+	case !goesOn && !r.ranged:
+		r.window = minWindow
+		r.seeks++
+		r.ranged, r.rangeLen = r.seeks >= maxSeeks, 0
+	case goesOn && r.ranged && r.rangeLen >= maxRange:
+		r.ranged, r.seeks = false, 0
+	}
+	if r.ranged {
+		return r.startRangeLocked(pos, n, goesOn)
+	}
+	if r.size <= smallFile {
+		pos = 0
+	}
+	return r.openLocked(pos, r.size, true)
+}
+
+// startRangeLocked starts a bounded download: aligned, and larger each time that the reader goes on behind the one before.
+func (r *Reader) startRangeLocked(pos int64, n int, goesOn bool) *fetch {
+	start := pos / minRange * minRange
+	if goesOn {
+		r.rangeLen = min(max(2*r.rangeLen, minRange), maxRange)
+		start = max(start, min(r.last.end, pos)) // the part before is there already
+	} else {
+		r.rangeLen = minRange
+	}
+	end := max(start+r.rangeLen, pos+int64(n))
+	end = (end + minRange - 1) / minRange * minRange
+	return r.openLocked(start, min(end, r.size), false)
+}
+
+// openLocked starts the goroutine of a new fetch.
+func (r *Reader) openLocked(start, end int64, open bool) *fetch {
+	f := &fetch{r: r, key: r.key, start: start, end: end, open: open, pos: start, cursor: start, demand: start,
+		running: true, recheck: r.recheck, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.holder = r.cfg.Blocks.NewHolder(f.relief)
+	r.recheck = false
+	r.fetches = append(r.fetches, f)
+	r.last = f
+	r.armIdleLocked()
+	r.wg.Add(1)
+	go f.run()
+	return f
+}

@@ -1,0 +1,226 @@
+package reader
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/ftpsfs/ftpsfs/cache/blocks"
+	"github.com/ftpsfs/ftpsfs/pool"
+)
+
+// aborter is the part of a Download that may be called from another goroutine.
+type aborter interface{ Abort() }
+
+// download runs one download from pos on, until the end, an error, or until the fetch is not wanted any more.
+func (f *fetch) download() error {
+	if !f.goAway() {
+		return errStopped
+	}
+	defer f.comeBack()
+	cfg := &f.r.cfg
+	if f.recheck && cfg.Revalidate != nil {
+		if err := cfg.Revalidate(f.ctx); err != nil {
+			return err
+		}
+	}
+	f.beginSlice()
+	o := pool.DownloadOptions{Offset: f.pos, Length: -1, Size: f.size(), OnPressure: f.press}
+	if !f.open {
+		o.Length = f.end - f.pos
+	}
+	d, err := cfg.Downloader.Download(f.ctx, cfg.Path(), o)
+	if err != nil {
+		return err
+	}
+	f.comeBack()
+	defer d.Close() // the content is complete or not by what Read said
+	if a, ok := d.(aborter); ok {
+		aborted := make(chan struct{})
+		stop := context.AfterFunc(f.ctx, func() { defer close(aborted); a.Abort() })
+		defer func() {
+			if !stop() {
+				<-aborted
+			}
+		}()
+	}
+	return f.pump(d)
+}
+
+// pump moves the bytes of a download into the window.
+func (f *fetch) pump(d pool.Download) error {
+	for {
+		if f.pos == f.end {
+			// All there. The end of the transfer makes the connection usable for the next one; what the server says
+			// of it, or that the file has grown since, changes nothing for bytes that were counted.
+			var more [1]byte
+			_, _ = d.Read(more[:])
+			return nil
+		}
+		buf, err := f.room()
+		if err != nil {
+			return err
+		}
+		n, err := d.Read(buf)
+		f.got(n)
+		switch {
+		case err == nil || f.pos == f.end:
+		case err == io.EOF:
+			return &cut{&pool.Error{Op: "read", Path: f.r.cfg.Path(), Kind: pool.KindIncomplete, Err: io.ErrUnexpectedEOF}}
+		case pool.KindOf(err) == pool.KindNetwork || pool.KindOf(err) == pool.KindIncomplete:
+			return &cut{err}
+		default:
+			return err
+		}
+	}
+}
+
+// room gives the memory for the next bytes. It waits while the window is full and nobody waits for more.
+func (f *fetch) room() ([]byte, error) {
+	for {
+		f.r.mu.Lock()
+		if f.doneLocked() {
+			f.r.mu.Unlock()
+			return nil, errStopped
+		}
+		wanted := f.wantedLocked()
+		if wanted || f.mayFillLocked() {
+			f.paused = false
+			if s := f.lastLocked(); s != nil {
+				f.filling = true
+				f.r.mu.Unlock()
+				return s.c.Buf[s.to:min(blocks.ChunkSize, f.end-s.index*blocks.ChunkSize)], nil
+			}
+			f.r.mu.Unlock()
+			ok, err := f.grow(wanted)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				continue
+			}
+			f.r.mu.Lock()
+		}
+		f.paused = true
+		if f.slice.pressed {
+			f.r.recheck = true
+			f.r.mu.Unlock()
+			return nil, errStopped
+		}
+		f.r.mu.Unlock()
+		select {
+		case <-f.wake:
+		case <-f.ctx.Done():
+			return nil, errStopped
+		}
+	}
+}
+
+// grow adds a slot to the window. Without a READ that waits it does so only if there is memory to spare.
+func (f *fetch) grow(wanted bool) (bool, error) {
+	c := f.holder.TryAlloc()
+	if c == nil {
+		f.r.mu.Lock()
+		f.pruneLocked(0)
+		if wanted {
+			f.shedLocked()
+		}
+		f.r.mu.Unlock()
+		if !wanted {
+			return false, nil
+		}
+		if !f.goAway() {
+			return false, errStopped
+		}
+		var err error
+		c, err = f.holder.Alloc(f.ctx)
+		f.comeBack()
+		if err != nil {
+			return false, err
+		}
+	}
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	from := int(f.pos % blocks.ChunkSize)
+	f.slots = append(f.slots, &slot{c: c, index: f.pos / blocks.ChunkSize, from: from, to: from})
+	return true, nil
+}
+
+// lastLocked gives the slot that the next byte belongs into, nil when a new one is needed.
+func (f *fetch) lastLocked() *slot {
+	if n := len(f.slots); n > 0 && f.slots[n-1].end() == f.pos && f.slots[n-1].to < blocks.ChunkSize {
+		return f.slots[n-1]
+	}
+	return nil
+}
+
+// got counts n bytes more and wakes the READs that waited for them.
+func (f *fetch) got(n int) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.filling = false
+	f.slots[len(f.slots)-1].to += n
+	f.pos += int64(n)
+	for _, w := range f.waiters {
+		if w.want <= f.pos {
+			w.wakeLocked()
+		}
+	}
+	if f.discard {
+		f.shedLocked()
+	}
+}
+
+// doneLocked tells whether nobody needs this fetch to go on.
+func (f *fetch) doneLocked() bool {
+	wanted := f.wantedLocked()
+	if f.slice.overLocked(f, wanted) {
+		f.r.recheck = true
+		return true
+	}
+	return f.stopping || f.leaving && !wanted || f.ctx.Err() != nil
+}
+
+// wantedLocked tells whether a READ waits for bytes that are not there yet.
+func (f *fetch) wantedLocked() bool {
+	return slices.ContainsFunc(f.waiters, func(w *waiter) bool { return w.want > f.pos })
+}
+
+func (f *fetch) wanted() bool {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	return f.wantedLocked()
+}
+
+// mayFillLocked tells whether the window has room ahead of the reader. One that was full is filled again when a quarter
+// of it was read, not for every READ.
+func (f *fetch) mayFillLocked() bool {
+	limit := f.end - f.start
+	if f.open {
+		limit = f.r.window
+	}
+	if f.paused {
+		limit = limit * 3 / 4
+	}
+	return f.pos-f.cursor < limit
+}
+
+// goAway says that the goroutine is going to wait for something that only ctx ends; false: it need not.
+func (f *fetch) goAway() bool {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.away = !f.stopping && (!f.leaving || len(f.waiters) > 0)
+	return f.away
+}
+
+func (f *fetch) comeBack() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.away = false
+}
+
+func (f *fetch) size() int64 {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	return f.r.size
+}

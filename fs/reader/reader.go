@@ -1,0 +1,160 @@
+package reader
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/cache/blocks"
+	"github.com/ftpsfs/ftpsfs/pool"
+)
+
+// Downloader starts downloads. *pool.Pool is one. The ctx of a download is cancelled when its rest is not wanted any more;
+// a Download that also has a method Abort() gets that called, too, to end a Read that waits.
+type Downloader interface {
+	Download(ctx context.Context, path string, o pool.DownloadOptions) (pool.Download, error)
+}
+
+// Config is what a Reader needs.
+type Config struct {
+	Downloader Downloader
+	Blocks     *blocks.Store
+	Path       func() string // where the file is now, asked at every re-open
+	Key        blocks.Key    // the content, for blocks shared by all handles of the file
+	Size       int64         // size of the content
+	// Revalidate is asked before a download is opened again after a failure or a pause: its error (KindChanged) is what
+	// the READs that need the server get. nil: not checked.
+	Revalidate func(ctx context.Context) error
+
+	// AfterFunc replaces time.AfterFunc, for tests; stop as time.Timer.Stop. nil: the real one.
+	AfterFunc func(d time.Duration, f func()) (stop func() bool)
+	Log       *slog.Logger // nil: silent
+}
+
+// Reader answers the READs of one open handle. All methods may be called concurrently.
+type Reader struct {
+	cfg Config
+	wg  sync.WaitGroup // goroutines of fetches
+
+	mu       sync.Mutex
+	key      blocks.Key // guarded by mu
+	size     int64      // guarded by mu
+	closed   bool       // guarded by mu
+	fetches  []*fetch   // those that run or have chunks, the newest last; guarded by mu
+	last     *fetch     // started last, may be over; guarded by mu
+	window   int64      // how far a stream is filled ahead of the reader; guarded by mu
+	seeks    int        // streams that were given up for another place; guarded by mu
+	ranged   bool       // too many of them: bounded downloads; guarded by mu
+	rangeLen int64      // of the last bounded download; guarded by mu
+	recheck  bool       // ask Revalidate before the next download; guarded by mu
+	reads    uint64     // READs so far, to see whether the handle is in use; guarded by mu
+	idle     idleTimer  // guarded by mu
+}
+
+// New gives a reader. Nothing goes to the server before the first ReadAt.
+func New(cfg Config) *Reader {
+	if cfg.AfterFunc == nil {
+		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Reader{cfg: cfg, key: cfg.Key, size: cfg.Size, window: minWindow}
+}
+
+// ReadAt fills p from off. It gives less than len(p) only at the end of the content, then with io.EOF, or together with
+// an error. ctx ends the wait of this caller and nothing else.
+func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads++
+	for n := 0; ; {
+		if r.closed {
+			return n, os.ErrClosed
+		}
+		if n == len(p) {
+			return n, nil
+		}
+		pos := off + int64(n)
+		if pos >= r.size {
+			return n, io.EOF
+		}
+		m, err := r.stepLocked(ctx, p[n:min(int64(len(p)), r.size-off)], pos)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// stepLocked gets at least some of the bytes at pos, or finds that it has to be asked again. It lets go of mu while it
+// copies and waits.
+func (r *Reader) stepLocked(ctx context.Context, p []byte, pos int64) (int, error) {
+	if f, s := r.findLocked(pos); s != nil {
+		return r.copyLocked(p, pos, f, s), nil
+	}
+	if n := r.cachedLocked(p, pos); n > 0 {
+		return n, nil
+	}
+	f := r.comingLocked(pos, len(p))
+	if f == nil {
+		f = r.startLocked(pos, len(p))
+	}
+	return r.waitLocked(ctx, f, p, pos)
+}
+
+// copyLocked copies out of a slot, which stays where it is meanwhile.
+func (r *Reader) copyLocked(p []byte, pos int64, f *fetch, s *slot) int {
+	s.pins++
+	b := s.at(pos)
+	r.mu.Unlock()
+	n := copy(p, b)
+	r.mu.Lock()
+	f.unpinLocked(s)
+	r.advanceLocked(pos + int64(n))
+	return n
+}
+
+// cachedLocked copies out of the block cache. 0: not there.
+func (r *Reader) cachedLocked(p []byte, pos int64) int {
+	key, index, off := r.key, pos/blocks.ChunkSize, int(pos%blocks.ChunkSize)
+	if !r.cfg.Blocks.Has(key, index, off) {
+		return 0
+	}
+	r.mu.Unlock()
+	n, _ := r.cfg.Blocks.Get(key, index, p, off)
+	r.mu.Lock()
+	if r.key != key {
+		return 0 // the content became another one meanwhile
+	}
+	if n > 0 {
+		r.advanceLocked(pos + int64(n))
+	}
+	return n
+}
+
+// waitLocked waits until f has what a READ needs next, up to the end of one chunk, and copies that.
+func (r *Reader) waitLocked(ctx context.Context, f *fetch, p []byte, pos int64) (int, error) {
+	want := min(pos+int64(len(p)), (pos/blocks.ChunkSize+1)*blocks.ChunkSize, f.end)
+	w := &waiter{pos: pos, want: want, done: make(chan struct{})}
+	f.attachLocked(w, pos+int64(len(p)))
+	r.mu.Unlock()
+	var err error
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	r.mu.Lock()
+	defer f.detachLocked(w)
+	if err != nil {
+		return 0, err
+	}
+	if s := f.slotAtLocked(pos); s != nil && !f.discard {
+		return r.copyLocked(p, pos, f, s), nil
+	}
+	return 0, f.err // nil: f was stopped for something else, the caller looks again
+}
