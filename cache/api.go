@@ -7,7 +7,8 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
-// Source answers what the cache does not know. *pool.Pool is one.
+// Source answers what the cache does not know. *pool.Pool is one. Its methods are called from goroutines of the cache,
+// many at a time, and end when their context does.
 type Source interface {
 	Stat(ctx context.Context, path string) (pool.Entry, error)
 	StatMany(ctx context.Context, paths []string) ([]pool.StatResult, error)
@@ -16,25 +17,32 @@ type Source interface {
 
 // Options of a cache. A zero TTL believes nothing longer than the call that asked.
 type Options struct {
+	// AttrTTL is for what is known of a file, DirTTL for which names a folder has, NegTTL for absences.
 	AttrTTL, DirTTL, NegTTL time.Duration
 	MaxBytes                int64                  // budget of remembered metadata, estimated; 0: 64 MiB
 	Now                     func() time.Time       // nil: time.Now
 	Hide                    func(name string) bool // names that no listing shows (our temporary files); nil: none
+	Walk                    WalkOptions            // listing ahead of a walk
 }
 
-// The methods of Cache:
-//
-//	New(src Source, o Options) *Cache
-//	Lookup(ctx, path) (pool.Entry, error)                 from a fresh listing, a fresh answer, an absence; else asks. KindNotFound when absent
-//	LookupFresh(ctx, path, maxAge) (pool.Entry, error)    the same, believing nothing older than maxAge (O_EXCL: 1 s; open: AttrTTL)
-//	Exact(ctx, path) (pool.Entry, error)                  as Lookup, with an exact time (asks for the whole folder's times in one flight where LIST gave rough ones)
-//	List(ctx, dir) (*pool.Listing, error)                 shared, must not be changed by the caller
-//	Peek(path) (e pool.Entry, fresh bool)                 never asks
-//	Changed(path, e pool.Entry)                           our own change: this is the object now (creates it in its folder's listing too)
-//	Removed(path)                                         our own change: absent now, with everything below it
-//	Renamed(from, to)                                     our own change, with everything below it; what was at to is gone
-//	Forget(path)                                          nothing is known of path any more (an operation failed half-way)
-//	ForgetDir(dir)                                        the listing of dir and what it told is forgotten
-//	Stats() Stats
-//
-// A listing or an answer that was on its way while one of our own changes was made never undoes that change.
+// WalkOptions say how much is listed ahead of somebody who lists folder after folder (find, du, rsync, ls -R).
+type WalkOptions struct {
+	Parallel int   // most listings under way ahead of the walker; 0: none at all
+	MaxBytes int64 // most bytes of listings that nobody asked for yet; 0: an eighth of Options.MaxBytes
+	// Background marks the context of a listing that nobody waits for, so that the source does not let it delay anybody;
+	// nil: left unmarked.
+	Background func(context.Context) context.Context
+}
+
+// Stats are counters since the start and, for the first three, what is there now.
+type Stats struct {
+	Entries          int64 `json:"entries"`            // names known, absent ones included
+	Listings         int64 `json:"listings"`           // folders whose listing is known
+	Bytes            int64 `json:"bytes"`              // estimated memory of all that
+	Hits             int64 `json:"hits"`               // answers given without asking
+	Misses           int64 `json:"misses"`             // answers that had to be asked for
+	NegativeHits     int64 `json:"negative_hits"`      // hits that said: absent
+	Evictions        int64 `json:"evictions"`          // folders forgotten for lack of room
+	Prefetched       int64 `json:"prefetched"`         // listings made ahead of a walk
+	PrefetchedInVain int64 `json:"prefetched_in_vain"` // of these, forgotten without use
+}
