@@ -38,8 +38,11 @@ type Config struct {
 	Password func(ctx context.Context) (string, error)
 	Account  string // for ACCT, "" none
 
-	TLS            TLSMode
-	Trust          trust.Config
+	TLS   TLSMode
+	Trust trust.Config
+	// Policy is made of Trust once for all sessions (trust.NewPolicy); nil: each Dial makes its own, reading files and asking for
+	// passphrases anew.
+	Policy         *trust.Policy
 	ConnectTimeout time.Duration // TCP, TLS and login together
 	Timeout        time.Duration // no progress on a reply or on a data channel
 

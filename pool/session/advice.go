@@ -1,0 +1,42 @@
+package session
+
+import (
+	"strings"
+
+	"github.com/ftpsfs/ftpsfs/pool/wire"
+)
+
+// advice says what a user can do about a refusal (RFC 959 section 4.2, RFC 2228 section 5, RFC 4217 section 11), "" for
+// the many that are plain answers.
+func advice(verb string, r wire.Reply) string {
+	switch r.Code {
+	case 332:
+		return "server wants an account besides the password"
+	case 421:
+		return "server takes no more connections at present; max_conns= uses fewer"
+	case 431:
+		return "server cannot do TLS at present; its administrator must look at its certificate"
+	case 521:
+		return "server opens no data connection with this protection; see prot="
+	case 522:
+		return "server demands another protection of data connections, or that they resume the TLS session of their control connection; see prot= and tls_max="
+	case 533:
+		return "server wants its control connection protected; mount without ccc"
+	case 534:
+		return "server's policy forbids this protection; see prot= and ccc"
+	case 536:
+		return "server cannot protect data; prot=C would send it in clear"
+	case 425:
+		if strings.Contains(strings.ToLower(r.Text()), "reuse") {
+			return "server demands that data connections resume the TLS session of their control connection; see tls_max="
+		}
+	case 530:
+		if verb == "PASS" || verb == "USER" {
+			return "check user name and password; a server may also want a client certificate (cert=, key=)"
+		}
+	}
+	if verb == "AUTH TLS" || verb == "AUTH" {
+		return "server offers no TLS here, and nothing is sent without; try tls=implicit (port 990)"
+	}
+	return ""
+}

@@ -1,0 +1,307 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/trust"
+	"github.com/ftpsfs/ftpsfs/pool/wire"
+)
+
+// TransferRequest says what to transfer.
+type TransferRequest struct {
+	// Verb is the whole command: "RETR x", "STOR x", "APPE x", "MLSD x", "LIST -a". STOR, APPE and STOU are uploads.
+	Verb string
+	Rest int64 // offset for REST; 0: no REST
+	// Before are commands that go out ahead of REST and Verb ("CWD x", "RANG a b"). If the server refuses one of them
+	// the transfer is cut off and the refusal is returned as *wire.ReplyError. For downloads all is one flight; an upload waits for
+	// REST and Before to be accepted, as a STOR behind a refused REST would truncate the file.
+	Before []string
+	// Next makes a spare data channel for the following transfer as soon as this one allows: Finish leaves it on its way
+	// and costs nothing more.
+	Next bool
+}
+
+func (r TransferRequest) upload() bool {
+	switch wire.Verb(r.Verb) {
+	case "STOR", "APPE", "STOU":
+		return true
+	}
+	return false
+}
+
+// prelude gives the commands ahead of the verb.
+func (r TransferRequest) prelude() []string {
+	cmds := append([]string(nil), r.Before...)
+	if r.Rest > 0 {
+		cmds = append(cmds, fmt.Sprintf("REST %d", r.Rest))
+	}
+	return cmds
+}
+
+// Transfer starts a transfer: it returns when the server has answered with a 1yz and TLS on the data channel is there. Where a
+// data channel was prepared, that is one round trip.
+//
+// A *wire.ReplyError is a refusal, and the session goes on if Poisoned says so; *trust.Error is a data channel that cannot be
+// believed. After wire.ErrName and wire.ErrTooLong nothing was sent.
+func (s *Session) Transfer(ctx context.Context, r TransferRequest) (*Data, error) {
+	if err := s.idle(); err != nil {
+		return nil, err
+	}
+	const tries = 3 // a stale spare and a ClientHello that came too early may meet
+	for n := 1; ; n++ {
+		d, err := s.transfer(ctx, r)
+		var again *againError
+		if !errors.As(err, &again) {
+			return d, err
+		}
+		if n == tries || s.line.Err() != nil || ctx.Err() != nil {
+			return nil, again.err
+		}
+	}
+}
+
+// againError marks a failure whose cause is known and removed: the transfer did not begin and may be tried again.
+type againError struct{ err error }
+
+func (e *againError) Error() string { return e.err.Error() }
+func (e *againError) Unwrap() error { return e.err }
+
+func (s *Session) transfer(ctx context.Context, r TransferRequest) (*Data, error) {
+	cmds := append(r.prelude(), r.Verb)
+	if r.upload() && len(cmds) > 1 {
+		if err := s.accepted(ctx, r.prelude()); err != nil {
+			return nil, err
+		}
+		cmds = cmds[len(cmds)-1:]
+	}
+	ch := s.takeSpare(ctx)
+	if ch == nil && s.pipelines() {
+		return s.transferCold(ctx, r, cmds)
+	}
+	if ch == nil {
+		var err error
+		if ch, err = s.openChannel(ctx); err != nil {
+			return nil, err
+		}
+	}
+	pending, err := s.line.Send(ctx, cmds...)
+	if err != nil {
+		s.keepSpare(ch)
+		return nil, s.explain(err)
+	}
+	return s.begin(ctx, r, ch, pending)
+}
+
+// accepted sends commands that must all succeed.
+func (s *Session) accepted(ctx context.Context, cmds []string) error {
+	replies, err := s.line.Flight(ctx, cmds...)
+	if err != nil {
+		return s.explain(err)
+	}
+	for i, r := range replies {
+		if r.Refused() {
+			return s.refusal(cmds[i], r)
+		}
+	}
+	return nil
+}
+
+// pipelines says whether EPSV and the transfer command may leave together: once EPSV is known to work here.
+func (s *Session) pipelines() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epsv && !s.cfg.Active && !s.info.Quirks.NoEPSV
+}
+
+// transferCold asks for the port in the same flight as the transfer and connects while the server waits for that: a round
+// trip less than one after the other.
+func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []string) (*Data, error) {
+	const cmd = "EPSV"
+	pending, err := s.line.Send(ctx, append([]string{cmd}, cmds...)...)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	reply, err := pending[0].WaitFinal(ctx)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	rest := pending[1:]
+	if !reply.OK() {
+		return nil, s.unconnected(ctx, rest, s.refusal(cmd, reply))
+	}
+	address, err := s.passiveAddress(cmd, reply)
+	if err != nil {
+		return nil, s.unconnected(ctx, rest, err)
+	}
+	ch, err := s.connect(ctx, address)
+	if err != nil {
+		return nil, s.unconnected(ctx, rest, err)
+	}
+	return s.begin(ctx, r, ch, rest)
+}
+
+// unconnected reads the replies to commands that cannot succeed without a data channel. A server that accepts the transfer
+// nevertheless waits for a connection that never comes: the session is given up.
+func (s *Session) unconnected(ctx context.Context, pending []*wire.Pending, cause error) error {
+	verb := pending[len(pending)-1]
+	if _, err := wire.Collect(ctx, pending[:len(pending)-1]); err != nil {
+		return s.explain(err)
+	}
+	r, err := verb.Wait(ctx)
+	if err == nil && !verb.Done() {
+		s.line.Poison(fmt.Errorf("transfer without a data channel: %s", r))
+	}
+	return cause
+}
+
+// begin goes on once the channel is there and the commands are written.
+func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pending []*wire.Pending) (*Data, error) {
+	ch.late = s.quirks().LateClientHello
+	if !ch.late {
+		ch.start()
+	}
+	verb := pending[len(pending)-1]
+	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, background: wire.IsBackground(ctx)}
+	refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
+	if err != nil {
+		ch.discard()
+		return nil, s.explain(err)
+	}
+	reply, err := verb.Wait(ctx)
+	if err != nil {
+		ch.discard()
+		return nil, s.explain(err)
+	}
+	d.preliminary = reply
+	switch {
+	case reply.Refused():
+		return nil, s.refused(d, cmpErr(refused, s.refusal(r.Verb, reply)), reply)
+	case refused != nil:
+		d.cutOff()
+		return nil, refused
+	case verb.Done():
+		d.final = &reply // no preliminary reply: the data is there already
+	}
+	return s.secured(ctx, d)
+}
+
+func cmpErr(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// preludeReplies gives the first refusal among the commands ahead of the verb.
+func (s *Session) preludeReplies(ctx context.Context, r TransferRequest, pending []*wire.Pending) (refused, err error) {
+	replies, err := wire.Collect(ctx, pending)
+	if err != nil {
+		return nil, err
+	}
+	cmds := r.prelude()
+	for i, reply := range replies {
+		if reply.Refused() {
+			return s.refusal(cmds[i], reply), nil
+		}
+	}
+	return nil, nil
+}
+
+// refused keeps the channel of a refused transfer. A refusal for want of a data connection, on a channel that was made ahead,
+// means that the server has given it up: again, with a fresh one.
+func (s *Session) refused(d *Data, err error, r wire.Reply) error {
+	if r.Code == 425 || r.Code == 426 {
+		d.ch.discard()
+		if d.ch.old {
+			return &againError{err}
+		}
+		return err
+	}
+	s.keepSpare(d.ch)
+	return err
+}
+
+// secured waits for TLS on the data channel, looking at the control connection meanwhile: a server that gives up says so there.
+func (s *Session) secured(ctx context.Context, d *Data) (*Data, error) {
+	if d.ch.late {
+		s.line.CountWait(ctx)
+	}
+	d.ch.start()
+	bound := time.NewTimer(s.cfg.Timeout)
+	defer bound.Stop()
+	select {
+	case <-d.ch.secured:
+	case <-d.verb.Notify():
+		select { // a short transfer may be over before we have looked
+		case <-d.ch.secured:
+		case <-bound.C:
+		case <-ctx.Done():
+		}
+	case <-s.line.Dead():
+	case <-bound.C:
+	case <-ctx.Done():
+	}
+	select {
+	case <-d.ch.secured:
+	default:
+		return nil, s.unsecured(d, firstErr(ctx.Err(), s.line.Err(), wire.ErrTimeout))
+	}
+	if err := d.ch.tlsErr; err != nil {
+		return nil, s.unsecured(d, err)
+	}
+	s.observe(d.ch)
+	d.open()
+	s.mu.Lock()
+	s.busy = d
+	s.mu.Unlock()
+	return d, nil
+}
+
+func firstErr(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unsecured ends a transfer whose data channel did not come about, and finds out why.
+func (s *Session) unsecured(d *Data, cause error) error {
+	early := !d.ch.late && d.ch.conn != nil && !d.ch.conn.heard.Load()
+	if d.ch.err == nil && d.ch.conn != nil {
+		d.ch.conn.reset()
+	}
+	reply, err := d.lastReply()
+	cause = trust.Explain(cause)
+	var untrusted *trust.Error
+	switch {
+	case errors.As(cause, &untrusted):
+		return cause
+	case err != nil && reply.Code == 0:
+		return s.explain(firstErr(s.line.Err(), cause))
+	case early && d.ch.old:
+		return &againError{cause}
+	case early && reply.Code != 522:
+		s.learn(func(i *Info) { i.Quirks.LateClientHello = true })
+		return &againError{cause}
+	case reply.Refused():
+		return s.refusal(d.cmd, reply)
+	}
+	return fmt.Errorf("data channel: %w", cause)
+}
+
+// observe notes what protects the data.
+func (s *Session) observe(ch *channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.info.DataSeen = true
+	s.info.Prot.Data = ch.tls != nil
+	if ch.tls != nil {
+		s.info.Data = ch.tls.ConnectionState()
+		s.info.DataResumed = s.info.Data.DidResume
+	}
+}
