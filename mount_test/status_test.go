@@ -63,12 +63,12 @@ func (s status) flatten(path string, v any) {
 
 // Names of counters and gauges that the tests assert. They are part of what status promises.
 const (
-	waits     = "pool.waits"          // round trips that a caller waited for
-	commands  = "pool.commands."      // + verb
-	opened    = "pool.conns_opened"   // control connections logged in so far
-	sent      = "pool.bytes_sent"     // on data channels
-	received  = "pool.bytes_received" // on data channels
-	transfers = "pool.transfers"      // data channels used
+	waits     = "pool.waits"         // round trips that a caller waited for
+	commands  = "pool.commands."     // + verb
+	opened    = "pool.logins"        // control connections logged in so far
+	sent      = "pool.bytes_out"     // payload of uploads
+	received  = "pool.bytes_in"      // payload of downloads and listings
+	transfers = "pool.data_channels" // data connections made
 )
 
 // number gives a counter; a name that status does not have fails the test, so that no assertion is empty.
@@ -111,8 +111,8 @@ func (m *mnt) spent(name string, f func()) int64 {
 
 // idleGauges must be zero when no application uses the mount.
 var idleGauges = []string{
-	"pool.busy", "pool.waiting", "content.files", "content.handles", "content.streams", "content.staged", "content.temps",
-	"stage.files", "stage.journal", "memory.held", "memory.holders", "memory.waiting",
+	"pool.connections.busy", "pool.waiting", "content.files", "content.handles", "content.streams", "content.staged", "content.temps",
+	"stage.files", "stage.journal", "blocks.held", "blocks.holders", "blocks.waiting",
 }
 
 // quiet is how long a mount may take to let go of what nobody uses: the kernel tells of a close after it is done.
@@ -132,7 +132,7 @@ func (m *mnt) settled() {
 			}
 		}
 		// Connections may stay open for the next use; what each of them needs to run is known.
-		conns := m.number(s, "pool.conns")
+		conns := m.number(s, "pool.connections.open")
 		if g, most := m.number(s, "process.goroutines"), m.number(m.base, "process.goroutines")+4*conns+10; g > most {
 			left = append(left, fmt.Sprintf("%d goroutines, at most %d expected", g, most))
 		}
