@@ -165,7 +165,7 @@ func (f *fetch) transfer() error {
 		if fruitless >= maxFruitless {
 			return err
 		}
-		if !f.wanted() {
+		if f.restIfUnwanted() {
 			return errStopped // the next READ goes on, if there is one
 		}
 	}

@@ -64,8 +64,8 @@ func (r *Reader) startLocked(pos int64, n int) *fetch {
 	if r.ranged {
 		return r.startRangeLocked(pos, n, goesOn)
 	}
-	if r.size <= smallFile {
-		pos = 0
+	if r.size <= smallFile || r.last == nil && pos <= smallFile {
+		pos = 0 // for READs that come in the wrong order, too
 	}
 	return r.openLocked(pos, r.size, true)
 }

@@ -186,10 +186,15 @@ func (f *fetch) wantedLocked() bool {
 	return slices.ContainsFunc(f.waiters, func(w *waiter) bool { return w.want > f.pos })
 }
 
-func (f *fetch) wanted() bool {
+// restIfUnwanted tells whether no READ waits; then whoever goes on later has to look at the file again.
+func (f *fetch) restIfUnwanted() bool {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	return f.wantedLocked()
+	if f.wantedLocked() {
+		return false
+	}
+	f.r.recheck = true
+	return true
 }
 
 // mayFillLocked tells whether the window has room ahead of the reader. One that was full is filled again when a quarter

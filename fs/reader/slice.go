@@ -10,13 +10,12 @@ import (
 const (
 	sliceTime  = time.Second
 	sliceBytes = 8 << 20 // while READs wait for them
-	sliceAhead = 1 << 20 // of this download, while nobody waits for them
+	sliceAhead = 1 << 20 // ahead of a reader that waits for nothing
 	idleAfter  = 5 * time.Second
 )
 
 // slice is the fair rest of a connection's use. Guarded by Reader.mu.
 type slice struct {
-	begin   int64 // position at which the download began
 	at      int64 // position at which somebody began to wait
 	pressed bool
 	expired bool
@@ -45,7 +44,7 @@ func (f *fetch) beginSlice() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.slice.endLocked()
-	f.slice = slice{begin: f.pos}
+	f.slice = slice{}
 }
 
 // overLocked tells whether the connection is to be given up now.
@@ -53,7 +52,7 @@ func (s *slice) overLocked(f *fetch, wanted bool) bool {
 	if !s.pressed {
 		return false
 	}
-	return s.expired || f.pos-s.at >= sliceBytes || !wanted && f.pos-s.begin >= sliceAhead
+	return s.expired || f.pos-s.at >= sliceBytes || !wanted && f.pos-f.cursor >= sliceAhead
 }
 
 func (s *slice) endLocked() {

@@ -10,9 +10,9 @@ import (
 type slot struct {
 	c        *blocks.Chunk
 	index    int64
-	from, to int // to grows while the fetch fills it; guarded by Reader.mu
-	pins     int // READs that copy from it now; guarded by Reader.mu
-	retired  bool
+	from, to int  // to grows while the fetch fills it; guarded by Reader.mu
+	pins     int  // READs that copy from it now; guarded by Reader.mu
+	retired  bool // given up; guarded by Reader.mu
 }
 
 func (s *slot) start() int64 { return s.index*blocks.ChunkSize + int64(s.from) }
@@ -53,54 +53,43 @@ func (r *Reader) advanceLocked(pos int64) {
 
 // pruneLocked retires the slots that end more than keep bytes behind the cursor.
 func (f *fetch) pruneLocked(keep int64) {
-	n := 0
-	for n < len(f.slots) && f.slots[n].end() <= f.cursor-keep && !f.fillingLocked(f.slots[n]) {
-		n++
-	}
-	f.retireLocked(0, n)
+	behind := f.cursor - keep
 	// A fetch that is over and has all its bytes behind the reader is kept for nobody.
 	if !f.running && f.cursor >= f.pos && f.refs == 0 {
-		f.retireLocked(0, len(f.slots))
+		behind = f.pos
 	}
+	f.retireLocked(func(s *slot) bool { return s.end() <= behind })
 	f.dropLocked()
 }
 
-// shedLocked retires every slot that is not being filled. READs that wait do so for bytes that are not there yet, so
-// none of them loses anything.
-func (f *fetch) shedLocked() {
-	n := len(f.slots)
-	if n > 0 && f.fillingLocked(f.slots[n-1]) {
-		n--
-	}
-	f.retireLocked(0, n)
-}
+// shedLocked retires every slot that can be spared. READs that wait do so for bytes that are not there yet, so none of
+// them loses anything.
+func (f *fetch) shedLocked() { f.retireLocked(func(*slot) bool { return true }) }
 
-// retireLocked gives slots[i:j] to the cache (or, when the content is not wanted any more, frees them). What lies
-// furthest ahead goes first, so that it is also evicted first.
-func (f *fetch) retireLocked(i, j int) {
-	for k := j - 1; k >= i; k-- {
-		s := f.slots[k]
+// retireLocked gives slots to the cache (or, when the content is not wanted any more, frees them), but not those that
+// are being filled or copied from. What lies furthest ahead goes first, so that it is also evicted first.
+func (f *fetch) retireLocked(which func(*slot) bool) {
+	for _, s := range slices.Backward(f.slots) {
+		if s.pins > 0 || f.fillingLocked(s) || !which(s) {
+			continue
+		}
 		s.retired = true
-		if s.pins == 0 {
-			f.releaseLocked(s)
+		if f.discard {
+			s.c.Free()
+		} else {
+			f.r.cfg.Blocks.PutRange(f.key, s.index, s.c, s.from, s.to)
 		}
 	}
-	f.slots = slices.Delete(f.slots, i, j)
+	f.slots = slices.DeleteFunc(f.slots, func(s *slot) bool { return s.retired })
 }
 
+// unpinLocked ends a copy, and makes up for what could not be retired during it.
 func (f *fetch) unpinLocked(s *slot) {
 	s.pins--
-	if s.retired && s.pins == 0 {
-		f.releaseLocked(s)
+	if f.discard || f.r.closed {
+		f.shedLocked()
 	}
-}
-
-func (f *fetch) releaseLocked(s *slot) {
-	if f.discard {
-		s.c.Free()
-		return
-	}
-	f.r.cfg.Blocks.PutRange(f.key, s.index, s.c, s.from, s.to)
+	f.pruneLocked(keepBehind)
 }
 
 // dropLocked forgets a fetch that is over, has no slots and no READ.
