@@ -44,6 +44,9 @@ func (c *Cache) arrivedAnswerLocked(f *flight, path string, result pool.StatResu
 	if missing || result.Entry.Type == pool.TypeFile || result.Entry.Type == pool.TypeOther {
 		c.dropBelowLocked(path)
 	}
+	if !missing {
+		c.existAboveLocked(path, f.asked)
+	}
 	n := c.makeLocked(dir)
 	r := rec{at: f.started, seq: f.asked, state: absent}
 	if !missing {
@@ -87,7 +90,7 @@ func (c *Cache) arrivedListingLocked(f *flight, bytes int64) {
 		f.void = n.floor > f.asked
 		return
 	}
-	c.existsLocked(f.path, f.asked)
+	c.existAboveLocked(join(f.path, "x"), f.asked)
 	c.pruneKidsLocked(f)
 	n := c.makeLocked(f.path)
 	for name, r := range n.recs {
@@ -142,20 +145,19 @@ func lookupFallsBack(kind pool.Kind) bool {
 	return false
 }
 
-// exists drops the belief that a folder is absent when its listing proves the contrary.
-func (c *Cache) existsLocked(path string, asked uint64) {
-	dir, name := split(path)
-	n := c.findLocked(dir)
-	if n == nil {
-		return
+// existAbove drops the belief that a folder above path is absent, or no folder, which what happened in it disproves.
+func (c *Cache) existAboveLocked(path string, seq uint64) {
+	for dir, name := split(path); dir != ""; {
+		dir, name = split(dir)
+		n := c.findLocked(dir)
+		k := c.knowLocked(n, name)
+		if k.seq > seq || k.state == unknown || k.state == present && k.e.Type != pool.TypeFile && k.e.Type != pool.TypeOther {
+			continue
+		}
+		n.put(name, rec{seq: seq})
+		n.floor = max(n.floor, seq)
+		c.weighLocked(n)
 	}
-	k := c.knowLocked(n, name)
-	if k.seq > asked || k.state == unknown || k.state == present && k.e.Type != pool.TypeFile {
-		return
-	}
-	n.put(name, rec{seq: asked})
-	n.floor = max(n.floor, asked)
-	c.weighLocked(n)
 }
 
 // pruneKids forgets folders below the one that f listed and that are none any more.

@@ -33,6 +33,7 @@ func (c *Cache) changedLocked(path string, e pool.Entry) {
 	if e.Type == pool.TypeFile {
 		c.dropBelowLocked(path)
 	}
+	c.existAboveLocked(path, seq)
 	dir, name := split(path)
 	n := c.makeLocked(dir)
 	e.Name = strings.Clone(name)
@@ -70,6 +71,7 @@ func (c *Cache) Renamed(from, to string) {
 	c.dropBelowLocked(to)
 	c.moveLocked(from, to)
 	c.removedLocked(from, seq)
+	c.existAboveLocked(to, seq)
 
 	n := c.makeLocked(toDir)
 	r := rec{at: c.now(), seq: seq, own: seq, deep: seq}
@@ -120,10 +122,7 @@ func (c *Cache) Forget(path string) {
 func (c *Cache) ForgetDir(dir string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.findLocked(dir)
-	if n == nil {
-		n = c.makeLocked(dir)
-	}
+	n := c.makeLocked(dir)
 	n.floor = c.nextLocked()
 	n.dropBase()
 	n.unlisted, n.cut, n.misses, n.served = false, false, 0, 0
