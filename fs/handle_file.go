@@ -1,0 +1,148 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/ftpsfs/ftpsfs/fs/content"
+)
+
+// fileHandle is one open file description. It holds one use of its node's content until it is released.
+type fileHandle struct {
+	n     *node
+	f     *content.File
+	h     *content.Handle
+	write bool
+
+	// empty: the open has created or truncated the file and nothing was written through this handle since. The
+	// flush that a shell's redirection causes before the first byte is then not worth an upload.
+	empty atomic.Bool
+	once  sync.Once
+	// busy counts flushes that go on although their caller was killed; the release waits for them.
+	busy sync.WaitGroup
+}
+
+// newHandle registers an open content handle.
+func (s *Server) newHandle(n *node, f *content.File, h *content.Handle, of content.OpenFlags, empty bool) *fileHandle {
+	fh := &fileHandle{n: n, f: f, h: h, write: of.Write}
+	fh.empty.Store(empty)
+	s.handles.add(fh)
+	return fh
+}
+
+// Read fills dest from the content at off.
+func (fh *fileHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	s := fh.n.srv
+	defer s.enter()()
+	p, stop := s.patient(ctx)
+	defer stop()
+	n, err := fh.h.ReadAt(p, dest, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fh.fail("read", p.verdict(err))
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// Write hands data to the content; it blocks at the speed of the line when the content does.
+func (fh *fileHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	s := fh.n.srv
+	defer s.enter()()
+	p, stop := s.patient(ctx)
+	defer stop()
+	fh.empty.Store(false)
+	n, err := fh.h.WriteAt(p, data, off)
+	if err != nil {
+		return uint32(n), fh.fail("write", p.verdict(err))
+	}
+	return uint32(n), 0
+}
+
+// Flush is close(2) of one of possibly many descriptors: success means that the server has what was written.
+func (fh *fileHandle) Flush(ctx context.Context) syscall.Errno {
+	s := fh.n.srv
+	defer s.enter()()
+	more := false
+	if fh.empty.Load() {
+		path, _ := fh.n.Path()
+		more = s.holdsOpen(callerOf(ctx), path)
+	}
+	return fh.upload(ctx, "close", func(ctx context.Context) error { return fh.h.Flush(ctx, more) })
+}
+
+// Fsync implements fsync(2) and fdatasync(2).
+func (fh *fileHandle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
+	defer fh.n.srv.enter()()
+	return fh.upload(ctx, "fsync", fh.h.Fsync)
+}
+
+// upload runs a flush that must not be cut off by the end of its caller.
+func (fh *fileHandle) upload(ctx context.Context, op string, flush func(context.Context) error) syscall.Errno {
+	fh.busy.Add(1)
+	return fh.fail(op, fh.n.srv.do(ctx, func(ctx context.Context) error {
+		defer fh.busy.Done()
+		return flush(ctx)
+	}))
+}
+
+// Release ends the handle. Nobody hears its errors: what could not be sent is kept and logged by the content.
+func (fh *fileHandle) Release(context.Context) syscall.Errno {
+	defer fh.n.srv.enter()()
+	fh.release()
+	return 0
+}
+
+// release is Release, also for handles that the kernel never saw or forgot to release; only the first call counts.
+func (fh *fileHandle) release() {
+	fh.once.Do(func() {
+		fh.busy.Wait()
+		fh.h.Release()
+		fh.n.unuse()
+		fh.n.srv.handles.remove(fh)
+	})
+}
+
+// Lseek implements SEEK_DATA and SEEK_HOLE of lseek(2): all of a file is data, and the hole is at its end.
+func (fh *fileHandle) Lseek(_ context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	size := uint64(max(fh.f.Entry().Size, 0))
+	switch {
+	case whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE:
+		return 0, syscall.EINVAL
+	case off >= size:
+		return 0, syscall.ENXIO
+	case whence == unix.SEEK_DATA:
+		return off, 0
+	default:
+		return size, 0
+	}
+}
+
+// Allocate implements fallocate(2): no server reserves space.
+func (fh *fileHandle) Allocate(context.Context, uint64, uint64, uint32) syscall.Errno {
+	return syscall.EOPNOTSUPP
+}
+
+func (fh *fileHandle) fail(op string, err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	path, _ := fh.n.Path()
+	return fh.n.srv.fail(op, path, err)
+}
+
+var (
+	_ fusefs.FileReader    = (*fileHandle)(nil)
+	_ fusefs.FileWriter    = (*fileHandle)(nil)
+	_ fusefs.FileFlusher   = (*fileHandle)(nil)
+	_ fusefs.FileFsyncer   = (*fileHandle)(nil)
+	_ fusefs.FileReleaser  = (*fileHandle)(nil)
+	_ fusefs.FileLseeker   = (*fileHandle)(nil)
+	_ fusefs.FileAllocater = (*fileHandle)(nil)
+)

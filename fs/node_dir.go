@@ -1,0 +1,120 @@
+package fs
+
+import (
+	"context"
+	"strings"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ftpsfs/ftpsfs/pool"
+)
+
+// maxName is the longest name that is looked up or made, in bytes: what the file systems behind FTP servers allow.
+const maxName = 255
+
+// Lookup finds name in a folder.
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
+	defer n.srv.enter()()
+	c, e, errno := n.lookup(ctx, name)
+	if errno != 0 {
+		return nil, errno
+	}
+	c.fillEntry(e, out)
+	return c.EmbeddedInode(), 0
+}
+
+// lookup gives the node at name and its attributes.
+func (n *node) lookup(ctx context.Context, name string) (*node, pool.Entry, syscall.Errno) {
+	s := n.srv
+	switch {
+	case len(name) > maxName:
+		return nil, pool.Entry{}, syscall.ENAMETOOLONG
+	case s.cfg.Content.IsTemp(name):
+		return nil, pool.Entry{}, syscall.ENOENT
+	}
+	if c, e, ok := n.local(name); ok {
+		return c, e, 0
+	}
+	dir, linked := n.Path()
+	if !linked {
+		return nil, pool.Entry{}, syscall.ENOENT
+	}
+	path := join(dir, name)
+	e, fresh := s.cfg.Cache.Peek(path)
+	if !fresh || e.Type == pool.TypeUnknown {
+		var err error
+		e, err = run(s, ctx, func(ctx context.Context) (pool.Entry, error) { return s.cfg.Cache.Lookup(ctx, path) }, nil)
+		if notFound(err) {
+			if c := s.names.child(n, name); c != nil && c.clean() {
+				s.names.detach(c)
+			}
+		}
+		if err != nil {
+			return nil, pool.Entry{}, s.fail("lookup", path, err)
+		}
+	}
+	return n.obtain(ctx, name, e), e, 0
+}
+
+// local gives a file whose truth is here and not on the server: it has content that the server does not have.
+func (n *node) local(name string) (*node, pool.Entry, bool) {
+	c := n.srv.names.child(n, name)
+	if c == nil || c.kind != pool.TypeFile {
+		return nil, pool.Entry{}, false
+	}
+	f := c.openContent()
+	if f == nil || f.Clean() {
+		return nil, pool.Entry{}, false
+	}
+	return c, f.Entry(), true
+}
+
+// obtain gives the node for what the server has at name: the existing one if it is the same object, so that its inode number
+// and everything open on it stay, else a new one.
+func (n *node) obtain(ctx context.Context, name string, e pool.Entry) *node {
+	kind := nodeKind(e.Type)
+	return n.srv.names.obtain(n, name,
+		func(c *node) bool { return c.kind == kind },
+		func() *node { return n.newChild(ctx, kind) })
+}
+
+// newChild makes a node with an inode for a child of n.
+func (n *node) newChild(ctx context.Context, kind pool.Type) *node {
+	c := n.srv.newNode(kind)
+	n.NewInode(ctx, c, fusefs.StableAttr{Mode: typeBits(kind)})
+	return c
+}
+
+// OpendirHandle implements opendir(3): one listing answers everything that is asked through the handle.
+func (n *node) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	defer n.srv.enter()()
+	h := &dirHandle{n: n}
+	if errno := h.load(ctx); errno != 0 {
+		return nil, 0, errno
+	}
+	n.srv.openDirs.Add(1)
+	return h, 0, 0
+}
+
+// list gives the listing of a folder; the caller waits killably.
+func (n *node) list(ctx context.Context) (*pool.Listing, error) {
+	path, linked := n.Path()
+	if !linked {
+		// A folder that was removed while open is empty.
+		return &pool.Listing{}, nil
+	}
+	return run(n.srv, ctx, func(ctx context.Context) (*pool.Listing, error) { return n.srv.cfg.Cache.List(ctx, path) }, nil)
+}
+
+// showable reports whether a name that a server told can be a name in a folder here. A name with a slash would lead
+// elsewhere, and "." and ".." are made by ourselves.
+func showable(name string) bool {
+	return name != "" && name != "." && name != ".." && len(name) <= maxName && !strings.ContainsAny(name, "/\x00")
+}
+
+var (
+	_ fusefs.NodeLookuper       = (*node)(nil)
+	_ fusefs.NodeOpendirHandler = (*node)(nil)
+)

@@ -1,0 +1,176 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+
+	"github.com/ftpsfs/ftpsfs/pool"
+)
+
+// renameNoReplace is RENAME_NOREPLACE of rename(2); the other flags cannot be had from FTP.
+const renameNoReplace = 1
+
+// Rename implements rename(2): what is at the new name is replaced in one step where the server's RNTO does so. With
+// RENAME_NOREPLACE it is a look and a rename.
+func (n *node) Rename(ctx context.Context, name string, newParent fusefs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	defer n.srv.enter()()
+	to, ok := newParent.(*node)
+	if !ok || flags&^renameNoReplace != 0 {
+		return syscall.EINVAL
+	}
+	path, _ := n.place(name)
+	s := n.srv
+	if s.cfg.ReadOnly {
+		return syscall.EROFS
+	}
+	if err := s.newName(newName); err != nil {
+		return s.fail("rename", path, err)
+	}
+	r := renaming{s: s, fromDir: n, fromName: name, toDir: to, toName: newName, noReplace: flags&renameNoReplace != 0}
+	_, err := run(s, ctx, func(ctx context.Context) (nothing, error) { return nothing{}, r.locked(ctx) }, func(nothing) {
+		s.notify.entry(n, name)
+		s.notify.entry(to, newName)
+	})
+	return s.fail("rename", path, err)
+}
+
+// renaming is one rename(2) under way.
+type renaming struct {
+	s                *Server
+	fromDir, toDir   *node
+	fromName, toName string
+	noReplace        bool
+
+	from, to string // paths, once the folders are locked
+}
+
+// locked takes the folders concerned, in the order of their inode numbers, and renames.
+func (r *renaming) locked(ctx context.Context) error {
+	first, second := r.fromDir, r.toDir
+	if second.StableAttr().Ino < first.StableAttr().Ino {
+		first, second = second, first
+	}
+	if err := first.lockNames(ctx); err != nil {
+		return err
+	}
+	defer first.unlockNames()
+	if second != first {
+		if err := second.lockNames(ctx); err != nil {
+			return err
+		}
+		defer second.unlockNames()
+	}
+	var err error
+	if r.from, err = r.fromDir.place(r.fromName); err != nil {
+		return err
+	}
+	if r.to, err = r.toDir.place(r.toName); err != nil {
+		return err
+	}
+	return r.perform(ctx)
+}
+
+func (r *renaming) perform(ctx context.Context) error {
+	s := r.s
+	source, err := r.kindOf(ctx, r.fromDir, r.fromName, r.from)
+	if err != nil {
+		return err
+	}
+	target, err := r.target(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.replaceable(ctx, source, target); err != nil {
+		return err
+	}
+	open, err := s.cfg.Content.BeforeRename(ctx, r.from, r.to)
+	if err != nil {
+		return err
+	}
+	err = s.cfg.Remote.Rename(ctx, r.from, r.to)
+	if err != nil && target == pool.TypeDir && source == pool.TypeDir {
+		err = r.overEmptyFolder(ctx, err)
+	}
+	if err != nil {
+		open.Done(false)
+		s.cfg.Cache.Forget(r.from)
+		s.cfg.Cache.Forget(r.to)
+		return err
+	}
+	s.names.move(r.fromDir, r.fromName, r.toDir, r.toName)
+	s.cfg.Cache.Renamed(r.from, r.to)
+	s.links.renamed(r.from, r.to)
+	open.Done(true)
+	return nil
+}
+
+// kindOf gives the type of what is at a name.
+func (r *renaming) kindOf(ctx context.Context, dir *node, name, path string) (pool.Type, error) {
+	if _, _, ok := dir.local(name); ok {
+		return pool.TypeFile, nil
+	}
+	e, err := r.s.cfg.Cache.Lookup(ctx, path)
+	return nodeKind(e.Type), err
+}
+
+// target gives the type of what is at the new name, TypeUnknown for nothing.
+func (r *renaming) target(ctx context.Context) (pool.Type, error) {
+	if r.noReplace {
+		return pool.TypeUnknown, r.toDir.vacant(ctx, r.toName, r.to, true)
+	}
+	t, err := r.kindOf(ctx, r.toDir, r.toName, r.to)
+	if notFound(err) {
+		return pool.TypeUnknown, nil
+	}
+	return t, err
+}
+
+// replaceable holds to the rules of rename(2) on what may replace what. Servers that rename by other means than rename(2)
+// would put a folder over a full one, and lock folders depend on their not doing so.
+func (r *renaming) replaceable(ctx context.Context, source, target pool.Type) error {
+	s := r.s
+	switch {
+	case target == pool.TypeUnknown:
+		return nil
+	case target == pool.TypeDir && source != pool.TypeDir:
+		return syscall.EISDIR
+	case target != pool.TypeDir && source == pool.TypeDir:
+		return syscall.ENOTDIR
+	case target != pool.TypeDir:
+		return nil
+	}
+	if c := s.names.child(r.toDir, r.toName); c != nil && c.dir != nil {
+		if c.holdsLocal() {
+			return syscall.ENOTEMPTY
+		}
+		if e, _ := s.cfg.Cache.Peek(r.to); e.Type == pool.TypeDir {
+			s.names.keepLast(c, e)
+		}
+	}
+	s.cfg.Cache.ForgetDir(r.to)
+	l, err := s.cfg.Cache.List(ctx, r.to)
+	if err != nil {
+		return err
+	}
+	if len(l.Entries) > 0 || l.Truncated {
+		return syscall.ENOTEMPTY
+	}
+	return s.cfg.Content.BeforeRmdir(ctx, r.to)
+}
+
+// overEmptyFolder is for servers that do not rename over a folder: it is empty, so nothing is lost when it goes first.
+func (r *renaming) overEmptyFolder(ctx context.Context, refused error) error {
+	switch pool.KindOf(refused) {
+	case pool.KindExists, pool.KindRefused, pool.KindIsDir, pool.KindPermission:
+	default:
+		return refused
+	}
+	if err := r.s.cfg.Remote.Rmdir(ctx, r.to); err != nil {
+		return refused
+	}
+	return r.s.cfg.Remote.Rename(ctx, r.from, r.to)
+}
+
+var _ fusefs.NodeRenamer = (*node)(nil)
