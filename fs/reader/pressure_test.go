@@ -2,6 +2,7 @@ package reader
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -31,13 +32,19 @@ func TestPressureOnAStreamNobodyPulls(t *testing.T) {
 
 func TestPressureOnAStreamThatIsPulled(t *testing.T) {
 	srv := newServer(64 * mib)
+	g := newRig(t, srv, 64*mib)
 	var once sync.Once
 	srv.before = func(d *download) {
 		if d.pos > 2*mib {
 			once.Do(d.o.OnPressure)
 		}
+		// The line is the slower one: a READ always waits for it.
+		for waits := false; !waits && d.pos < 16*mib; runtime.Gosched() {
+			g.mu.Lock()
+			waits = g.last.wantedLocked()
+			g.mu.Unlock()
+		}
 	}
-	g := newRig(t, srv, 64*mib)
 	g.read(0, 32*mib)
 	d := srv.downloads()
 	if len(d) != 2 || d[1].Offset < 2*mib+sliceBytes || d[1].Offset > 3*mib+sliceBytes {
