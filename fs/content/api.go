@@ -59,8 +59,8 @@ type Config struct {
 	ReadOnly bool
 	// ReplayBytes is what one stream keeps in memory of what it sent, 0: 16 MiB. The budget of Blocks bounds all together.
 	ReplayBytes int64
-	Log     *slog.Logger     // nil: slog.Default
-	Now     func() time.Time // nil: time.Now
+	Log         *slog.Logger     // nil: slog.Default
+	Now         func() time.Time // nil: time.Now
 }
 
 // OpenFlags are what an application asked for in open(2).

@@ -1,0 +1,148 @@
+package content
+
+import (
+	"context"
+	"path"
+
+	"github.com/ftpsfs/ftpsfs/fs/stage"
+)
+
+// stepHide is the journal's word for a file that was moved aside because another one is about to get its name.
+const stepHide = "hide"
+
+// Rename is a rename under way, between BeforeRename and Done. It holds the turns of the files concerned.
+type Rename struct {
+	s        *Store
+	from, to string
+	turns    []*turn
+	replaced *File // what was open at to, hidden or not needed of the server any more
+}
+
+// BeforeRename is called before the server is asked to rename from to to (a file, or a folder with everything below
+// it). It puts what is open there into a state that survives the rename: a file that the server does not have yet is
+// made there, streams are completed at their offset, an open file at to is kept readable. Until Done is called no
+// operation of this package uses the names concerned. It may wait for the network. On an error nothing was changed, and
+// Done must not be called.
+func (s *Store) BeforeRename(ctx context.Context, from, to string) (*Rename, error) {
+	r := &Rename{s: s, from: from, to: to}
+	if from == to {
+		return r, nil
+	}
+	for _, f := range s.open() {
+		if !f.concerns(from, to) {
+			continue
+		}
+		t, err := f.begin(ctx)
+		if err == nil {
+			r.turns = append(r.turns, t)
+			err = t.wait(ctx, func(ctx context.Context) error { return r.prepare(ctx, f) })
+		}
+		if err != nil {
+			r.Done(false)
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// concerns tells whether the rename touches the file or its temporary object.
+func (f *File) concerns(from, to string) bool {
+	if p, linked := f.name.Path(); linked && (below(p, from) || p == to) {
+		return true
+	}
+	t := f.tempNow()
+	return t != nil && below(t.path(), from)
+}
+
+func (r *Rename) prepare(ctx context.Context, f *File) error {
+	p, linked := f.name.Path()
+	if linked && p == r.to {
+		return r.replace(ctx, f)
+	}
+	if f.snd != nil {
+		f.snd.suspend(ctx)
+	}
+	if linked && p == r.from && !f.exists && (f.beside || f.snd == nil) {
+		return f.push(ctx, false)
+	}
+	return nil
+}
+
+// replace keeps the open file at to readable, whose name is about to be taken.
+func (r *Rename) replace(ctx context.Context, f *File) error {
+	f.mu.Lock()
+	open := len(f.handles)
+	f.mu.Unlock()
+	if open == 0 {
+		return nil
+	}
+	there, needed := f.leaveServer(ctx)
+	if there && needed && !f.beside {
+		err := f.hide(ctx, stage.Record{Op: stage.OpReplace, Temp: r.from, Step: stepHide})
+		if err != nil && transient(err) {
+			return err
+		} // else its readers will learn that it is gone
+	}
+	r.replaced = f
+	return nil
+}
+
+// Done ends it: ok says whether the server did it. Names of files that moved must tell their new path by now, and the
+// Name of an open file that was at to must tell that it is unlinked.
+func (r *Rename) Done(ok bool) {
+	for _, t := range r.turns {
+		f := t.f
+		switch {
+		case t.left:
+		case f == r.replaced && ok:
+			_, needed := f.leaveServer(r.s.ctx)
+			f.forgetName(r.s.ctx, needed)
+		case f == r.replaced:
+			r.putBack(f)
+		case ok:
+			f.moved(r.from, r.to)
+		}
+		t.end()
+	}
+}
+
+// putBack undoes hide.
+func (r *Rename) putBack(f *File) {
+	if !f.exists || !f.beside || f.temp == nil || !f.settled {
+		return
+	}
+	if err := r.s.rename(r.s.ctx, f.temp.path(), r.to); err != nil {
+		r.s.log.Error("file is under a temporary name, the next mount puts it back", "path", r.to, "temporary", f.temp.path(), "err", err)
+		f.temp.leave()
+	} else {
+		f.temp.over()
+	}
+	f.temp, f.beside = nil, false
+}
+
+// moved notes that from is to now, the file itself or a folder above it or above its temporary object.
+func (f *File) moved(from, to string) {
+	if f.temp != nil {
+		if p := f.temp.path(); below(p, from) {
+			f.temp.moved(to + p[len(from):])
+		}
+	}
+	name, linked := f.name.Path()
+	if !linked {
+		return
+	}
+	f.base.Name = path.Base(name)
+	if f.temp != nil {
+		if err := f.temp.amend(func(r *stage.Record) { r.Path = name }); err != nil {
+			f.s.log.Warn("journal not written", "path", name, "err", err)
+		}
+	}
+	for _, st := range []*stage.File{f.stg, f.backup} {
+		if st == nil {
+			continue
+		}
+		if err := st.Retarget(name); err != nil {
+			f.s.log.Warn("staging file not retargeted", "path", name, "err", err)
+		}
+	}
+}

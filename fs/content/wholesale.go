@@ -1,0 +1,174 @@
+package content
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ftpsfs/ftpsfs/fs/stage"
+	"github.com/ftpsfs/ftpsfs/pool"
+)
+
+// pushWhole uploads all of a staged file, to a temporary name beside it or in place. What is missing comes from the
+// object while it is sent.
+func (f *File) pushWhole(ctx context.Context) error {
+	if f.settled && !f.beside && f.kept > 0 && len(f.stg.Missing(0, f.size)) > 0 {
+		// Content of two versions must never be mixed.
+		if err := f.compare(ctx, f.base); err != nil {
+			return err
+		}
+	}
+	old := f.temp
+	dst, err := f.destination(ctx)
+	if err != nil {
+		return err
+	}
+	snap, err := f.stg.Commit()
+	if err != nil {
+		return err
+	}
+	where := f.path
+	if dst != nil {
+		where = dst.path
+	}
+	d := f.s.newSender(where, stagedReplay{f, ctx}, 0, false)
+	if dst == nil {
+		d.before = f.suspendReaders
+		f.settled = false
+	}
+	res, err := f.sendStaged(ctx, d, 0)
+	if errors.Is(err, errNoResume) {
+		err = errLost // cannot be: a replay that reaches back to the first byte starts anew
+	}
+	if err != nil {
+		return f.wholeFailed(ctx, dst, err)
+	}
+	f.closeSource()
+	if old != nil && old != dst && f.beside {
+		old.remove(ctx)
+	}
+	f.temp, f.beside = dst, dst != nil
+	f.sent, f.kept, f.lastPush = f.size, f.size, f.size
+	return f.publishStaged(ctx, snap.Gen, res)
+}
+
+// destination chooses where the whole content is sent: a new temporary name, or nil for the file itself. Whatever is
+// needed of a file that is about to be written over is fetched first.
+func (f *File) destination(ctx context.Context) (*temp, error) {
+	replace := f.exists && f.base.Size > 0 || f.sent > 0
+	if replace && !f.inPlace && f.s.cfg.Replace == ReplaceRename {
+		return f.s.newTemp(tempOp, f.path(), f.dir(), f.stageBase())
+	}
+	if f.exists && f.inPlace && f.s.cfg.Replace == ReplaceRename {
+		if err := f.saveOld(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if f.beside {
+		return nil, nil
+	}
+	return nil, f.fillMissing(ctx)
+}
+
+// fillMissing fetches all that the staging file does not have, and needs no more of the object.
+func (f *File) fillMissing(ctx context.Context) error {
+	for _, r := range f.stg.Missing(0, f.size) {
+		if err := f.fillRange(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *File) fillRange(ctx context.Context, r stage.Range) error {
+	buf, free := f.s.buffer()
+	defer free()
+	for off := r.Off; off < r.End(); {
+		b := buf[:min(int64(len(buf)), r.End()-off)]
+		n, err := exact(f.source().ReadAt(ctx, b, off))(b)
+		if err != nil {
+			return err
+		}
+		if err := f.stg.Fill(b[:n], off); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// wholeFailed decides how to go on after a failed upload of everything. The staging file still has it all.
+func (f *File) wholeFailed(ctx context.Context, dst *temp, err error) error {
+	if dst == nil {
+		// What the file holds now is nobody's content: everything is here, the next try sends it all.
+		f.sent, f.kept, f.own = 0, 0, f.own || f.backup == nil
+		if f.exists && refused(err) && !f.inPlace && f.s.cfg.Replace == ReplaceRename {
+			f.base.Size = max(f.base.Size, 1) // take the way of a file that must not be written over
+			return errAgain
+		}
+		return f.restoreOld(ctx, err)
+	}
+	plain := f.s.names.plain.Load()
+	dst.remove(ctx)
+	if !refused(err) {
+		return err
+	}
+	if !plain {
+		f.s.names.plain.Store(true)
+		return errAgain
+	}
+	if !f.exists {
+		return err
+	}
+	f.s.log.Info("no temporary file can be made, written in place", "path", f.path(), "err", err)
+	f.inPlace = true
+	return errAgain
+}
+
+// keepsNothing is what a failure leaves when nobody can be told any more, or everybody was: staged content goes to the
+// recovery folder, what was only in memory too, what was streamed is lost, and the log says so.
+func (f *File) keep(reason string) {
+	switch {
+	case f.gone:
+	case f.stg != nil:
+		f.s.keep(f.stg, reason)
+		f.stg = nil
+		f.s.stats.staged.Add(-1)
+	case f.broken == nil && f.size > 0 && f.windowStart() == 0 && f.win != nil && f.win.hold(0):
+		f.sent, f.kept = 0, 0
+		st, err := f.s.cfg.Stage.Create(f.path(), stage.Base{})
+		if err == nil {
+			err = f.unload(st)
+		}
+		if err != nil {
+			f.s.log.Error("content lost", "path", f.path(), "size", f.size, "reason", reason, "err", err)
+			break
+		}
+		f.s.keep(st, reason)
+	case f.size > 0 && (f.broken != nil || f.sent < f.size || f.snd != nil):
+		f.s.log.Error("content not complete on the server", "path", f.path(), "size", f.size, "reason", reason)
+	}
+	f.revert()
+}
+
+// revert makes the file what the server has of it, as far as known.
+func (f *File) revert() {
+	if f.snd != nil {
+		f.snd.abort()
+		f.snd = nil
+	}
+	if f.beside && f.temp != nil {
+		f.temp.remove(f.s.ctx)
+	}
+	if f.backup != nil {
+		f.restoreOld(f.s.ctx, errLost) // the failure was told or logged
+	}
+	f.beside, f.temp, f.broken = false, nil, nil
+	f.want, f.own, f.settled = pool.Attrs{}, false, true
+	f.mtime = f.base.ModTime
+	f.dropLinear(f.base.Size)
+	f.renew()
+	f.mu.Lock()
+	f.gen++
+	f.mu.Unlock()
+	f.s.cfg.Meta.Forget(f.path())
+}
