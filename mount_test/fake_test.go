@@ -1,0 +1,116 @@
+package mount_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+)
+
+// fake is a server that follows a script and keeps what it is told, so that a test can prove that a client stopped in
+// time. It knows only what comes before a login.
+type fake struct {
+	addr string
+
+	mu       sync.Mutex
+	received strings.Builder // all lines of all sessions; guarded by mu
+}
+
+// script is how a fake server behaves.
+type script struct {
+	greeting string            // "" is FTP's
+	replies  map[string]string // by verb; others get 500
+	cert     *lab.Cert         // for AUTH TLS
+	implicit bool
+	silent   bool // accepts and says nothing
+}
+
+// startFake runs a fake server until the test ends.
+func startFake(t *testing.T, s script) *fake {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{addr: l.Addr().String()}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for c := range open {
+			c.Close()
+		}
+		mu.Unlock()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[conn] = true
+			mu.Unlock()
+			all.Go(func() {
+				defer conn.Close()
+				f.serve(conn, s)
+			})
+		}
+	})
+	return f
+}
+
+func (f *fake) serve(conn net.Conn, s script) {
+	config := &tls.Config{}
+	if s.cert != nil {
+		config.Certificates = []tls.Certificate{s.cert.TLS}
+	}
+	if s.implicit {
+		conn = tls.Server(conn, config)
+	}
+	in := bufio.NewReader(conn)
+	say := func(line string) { _, _ = conn.Write([]byte(line + "\r\n")) } // the client may be gone: then reading ends
+	if !s.silent {
+		if s.greeting != "" {
+			say(s.greeting)
+		} else {
+			say("220 ready")
+		}
+	}
+	for {
+		line, err := in.ReadString('\n')
+		f.mu.Lock()
+		f.received.WriteString(line)
+		f.mu.Unlock()
+		if err != nil {
+			return
+		}
+		if s.silent {
+			continue
+		}
+		verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(line)), " ")
+		reply, known := s.replies[verb]
+		if !known {
+			reply = "500 not known"
+		}
+		say(reply)
+		if verb == "AUTH" && strings.HasPrefix(reply, "234") {
+			conn = tls.Server(conn, config)
+			in = bufio.NewReader(conn)
+		}
+	}
+}
+
+// heard is everything that clients sent, as it was after decryption.
+func (f *fake) heard() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.received.String()
+}

@@ -1,0 +1,240 @@
+package mount_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+)
+
+// operation is what an application does, and how many round trips it may wait for at most.
+type operation struct {
+	name string
+	// limit is the budget on this server.
+	limit func(c cell) int64
+	// prepare makes what the operation needs on the server's disk, before the mount.
+	prepare func(r *row)
+	// first is done through the mount before the count begins.
+	first func(r *row)
+	do    func(r *row)
+}
+
+// row is one operation on one mount, in a folder of its own.
+type row struct {
+	*scene
+	f *os.File // for operations with an open file
+}
+
+func atMost(n int64) func(cell) int64 { return func(cell) int64 { return n } }
+
+// lateReply servers send the 226 of an upload only when the client has closed the data connection.
+func lateReply(c cell) bool { return c.kind == lab.VSFTPD || c.kind == lab.ProFTPD }
+
+// list reads a folder with its attributes.
+func (r *row) list(dir string) {
+	entries, err := os.ReadDir(r.path(dir))
+	r.ok(err)
+	for _, e := range entries {
+		_, err := e.Info()
+		r.ok(err)
+	}
+}
+
+func (r *row) stat(name string) {
+	_, err := os.Stat(r.path(name))
+	r.ok(err)
+}
+
+func oneFile(r *row)    { r.put("f", randomBytes(1, 4096)) }
+func listFolder(r *row) { r.list("") }
+
+// operations are the table of budgets. Every one is asserted by the mount's own counter, on a connection that is there.
+var operations = []operation{
+	{"stat in a listed folder", atMost(0), oneFile, listFolder, func(r *row) { r.stat("f") }},
+	{"open in a listed folder", atMost(0), oneFile, listFolder, func(r *row) {
+		f, err := os.Open(r.path("f"))
+		r.ok(err)
+		r.ok(f.Close())
+	}},
+	{"stat in an unlisted folder", atMost(2), oneFile, nil, func(r *row) { r.stat("f") }},
+	{"list a folder", func(c cell) int64 {
+		if c.kind == lab.VSFTPD { // exact times of a LIST cost one more
+			return 3
+		}
+		return 2
+	}, func(r *row) {
+		for i := range 100 {
+			r.put(fmt.Sprint("f", i), []byte("x"))
+		}
+	}, nil, listFolder},
+	{"names of a folder", atMost(2), oneFile, nil, func(r *row) { r.names("") }},
+	{"open and first byte", atMost(2), func(r *row) { r.put("f", randomBytes(1, 30<<20)) }, listFolder, func(r *row) {
+		f := r.open("f", os.O_RDONLY)
+		_, err := f.Read(make([]byte, 1))
+		r.ok(err)
+	}},
+	{"read a small file", atMost(2), oneFile, listFolder, func(r *row) { r.inMount("f", randomBytes(1, 4096)) }},
+	{"read after a seek", atMost(2), func(r *row) { r.put("f", randomBytes(1, 30<<20)) }, func(r *row) {
+		r.f = r.open("f", os.O_RDONLY)
+		_, err := r.f.Read(make([]byte, 1))
+		r.ok(err)
+	}, func(r *row) {
+		_, err := r.f.ReadAt(make([]byte, 4096), 25<<20)
+		r.ok(err)
+	}},
+	{"create a small file", func(c cell) int64 {
+		if lateReply(c) {
+			return 4
+		}
+		return 3
+	}, nil, listFolder, func(r *row) { r.write("f", randomBytes(1, 4096)) }},
+	{"create with mode and time set", func(c cell) int64 {
+		if lateReply(c) {
+			return 4
+		}
+		return 3
+	}, nil, listFolder, func(r *row) {
+		f := r.open("f", os.O_WRONLY|os.O_CREATE)
+		_, err := f.Write(randomBytes(1, 4096))
+		r.ok(err)
+		r.ok(f.Chmod(0o600))
+		r.ok(os.Chtimes(r.path("f"), someday, someday))
+		r.ok(f.Close())
+	}},
+	{"overwrite a small file", atMost(5), oneFile, listFolder, func(r *row) { r.write("f", randomBytes(2, 4096)) }},
+	{"mkdir", atMost(1), nil, listFolder, func(r *row) { r.ok(os.Mkdir(r.path("d"), 0o755)) }},
+	{"unlink", atMost(1), oneFile, listFolder, func(r *row) { r.ok(syscall.Unlink(r.path("f"))) }},
+	{"rmdir", atMost(1), func(r *row) { r.putDir("d") }, listFolder, func(r *row) { r.ok(syscall.Rmdir(r.path("d"))) }},
+	{"rename", atMost(2), oneFile, listFolder, func(r *row) { r.ok(os.Rename(r.path("f"), r.path("g"))) }},
+	{"rename over a file", atMost(2), func(r *row) { oneFile(r); r.put("g", nil) }, listFolder, func(r *row) {
+		r.ok(os.Rename(r.path("f"), r.path("g")))
+	}},
+	{"chmod", atMost(1), oneFile, listFolder, func(r *row) { r.ok(os.Chmod(r.path("f"), 0o600)) }},
+	{"utimes", atMost(1), oneFile, listFolder, func(r *row) { r.ok(os.Chtimes(r.path("f"), someday, someday)) }},
+	{"a hundred stats in one unlisted folder", atMost(3), func(r *row) {
+		for i := range 100 {
+			r.put(fmt.Sprint("f", i), []byte("x"))
+		}
+	}, nil, func(r *row) {
+		for i := range 100 {
+			r.stat(fmt.Sprint("f", i))
+		}
+	}},
+	{"unlink 200 files of one folder by eight", atMost(210), manyFiles(""), listFolder, unlinkByEight(func(int) string { return "" })},
+	{"unlink 200 files of eight folders by eight", atMost(240), manyFiles("0", "1", "2", "3", "4", "5", "6", "7"), func(r *row) {
+		for i := range 8 {
+			r.list(fmt.Sprint(i))
+		}
+	}, unlinkByEight(func(worker int) string { return fmt.Sprint(worker) })},
+}
+
+// manyFiles spreads 200 files over folders.
+func manyFiles(dirs ...string) func(*row) {
+	return func(r *row) {
+		for _, d := range dirs {
+			if d != "" {
+				r.putDir(d)
+			}
+		}
+		for i := range 200 {
+			r.put(filepath.Join(dirs[i%len(dirs)], fmt.Sprint("f", i)), nil)
+		}
+	}
+}
+
+// unlinkByEight removes the files by eight programs at once, each those whose number leaves its own rest.
+func unlinkByEight(dir func(worker int) string) func(*row) {
+	return func(r *row) {
+		var all sync.WaitGroup
+		for w := range 8 {
+			all.Go(func() {
+				script := `cd "$1"; i=$2; while [ $i -lt 200 ]; do rm f$i || exit 1; i=$((i+8)); done`
+				out, err := output(exec.Command("sh", "-c", script, "sh", r.path(dir(w)), fmt.Sprint(w)), time.Minute)
+				if err != nil {
+					r.Errorf("%v: %s", err, out)
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
+// TestRoundTrips holds every operation to its budget.
+func TestRoundTrips(t *testing.T) {
+	each(t, realServers, func(t *testing.T, c cell) {
+		server := c.start(t)
+		folder := func(i int) string { return fmt.Sprintf("row%02d", i) }
+		makeServed(t, server, "warm")
+		for i, op := range operations {
+			makeServed(t, server, folder(i))
+			if op.prepare != nil {
+				op.prepare(&row{scene: &scene{T: t, c: c, server: server, dir: folder(i)}})
+			}
+		}
+		m := mountServer(t, server, "attr_ttl=1h", "dir_ttl=1h")
+		for i, op := range operations {
+			t.Run(op.name, func(t *testing.T) {
+				r := &row{scene: &scene{T: t, m: m, c: c, server: server, dir: folder(i)}}
+				if op.first != nil {
+					op.first(r)
+				}
+				warmUp(t, m)
+				before := m.status()
+				op.do(r)
+				after := m.status()
+				got, limit := m.number(after, waits)-m.number(before, waits), op.limit(c)
+				t.Logf("%d round trips, %d allowed", got, limit)
+				if got > limit {
+					t.Errorf("%d round trips, %d allowed:\n%s", got, limit, after.since(before))
+				}
+			})
+		}
+	})
+}
+
+// warmUp uses the mount, so that a connection is there, and waits until what it prepares ahead of time is done.
+func warmUp(t *testing.T, m *mnt) {
+	t.Helper()
+	name := m.path("warm", "f")
+	if err := os.WriteFile(name, []byte("warm"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	calm(t, m)
+}
+
+// calm waits until the mount does nothing in the background any more: two looks in a row find the same counters.
+func calm(t *testing.T, m *mnt) {
+	t.Helper()
+	last := m.status()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		time.Sleep(30 * time.Millisecond)
+		now := m.status()
+		quiet := true
+		for _, name := range []string{waits, "pool.background_waits", transfers, opened} {
+			quiet = quiet && m.number(now, name) == m.number(last, name)
+		}
+		if quiet && m.number(now, "pool.connections.busy") == 0 {
+			return
+		}
+		last = now
+	}
+	t.Error("the mount never comes to rest")
+}
