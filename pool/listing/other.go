@@ -9,6 +9,9 @@ import (
 // dosDirPadding is how many spaces IIS puts between <DIR> and the name of a folder.
 const dosDirPadding = 10
 
+// separators stand between the thousands of a size.
+var separators = strings.NewReplacer(",", "", ".", "")
+
 // dos reads what Windows servers print: 11-21-26  02:48AM       <DIR>          name.
 func (p *ListParser) dos(line string) (Entry, bool) {
 	words := split(line)
@@ -44,7 +47,7 @@ func dosName(e Entry, line string, what word) (Entry, bool) {
 	}
 	if !strings.HasPrefix(what.text, "<") {
 		e.Type = TypeFile
-		e.Size, ok = parseSize(strings.NewReplacer(",", "", ".", "").Replace(what.text))
+		e.Size, ok = parseSize(separators.Replace(what.text))
 		return e, ok
 	}
 	padding := strings.Repeat(" ", dosDirPadding)
