@@ -114,7 +114,7 @@ func (s *Store) adopt(r *run) ([]Leftover, error) {
 				aerr = os.Remove(path)
 			}
 		}
-		if aerr != nil {
+		if aerr != nil && !errors.Is(aerr, os.ErrNotExist) { // a meta file may have gone with its data
 			s.cfg.Log.Warn("what an earlier run left cannot be used", "file", path, "error", aerr)
 			err = errors.Join(err, aerr)
 		}
