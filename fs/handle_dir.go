@@ -13,21 +13,28 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
-// dirHandle is an open folder: a snapshot, read in a fixed order. Position 0 is ".", 1 is "..", then the listing as it
+// dirHandle is an open folder: a snapshot, taken when it is first read, that answers everything in a fixed order. Position 0 is ".", 1 is "..", then the listing as it
 // came (sorted by name), then files made here that the server does not list yet. The cookie of an entry is the position behind it.
 type dirHandle struct {
 	n *node
 
 	mu      sync.Mutex
-	listing *pool.Listing // guarded by mu; shared with the cache, never changed
+	listing *pool.Listing // guarded by mu; nil until read; shared with the cache, never changed
 	extra   []pool.Entry  // guarded by mu
 	gen     uint64        // guarded by mu; dirState.gen when the snapshot was taken
 	pos     int           // guarded by mu
 	current pool.Entry    // guarded by mu; what Readdirent gave last
 }
 
-// load takes a new snapshot.
+func (h *dirHandle) unread() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.listing == nil
+}
+
+// load takes a new snapshot and goes to its begin. The kernel reads a handle from one thread at a time.
 func (h *dirHandle) load(ctx context.Context) syscall.Errno {
+	defer h.n.srv.enter()()
 	gen := h.n.dir.gen.Load()
 	l, err := h.n.list(ctx)
 	if err != nil {
@@ -65,7 +72,12 @@ func findEntry(entries []pool.Entry, name string) (int, bool) {
 
 // Readdirent gives the next entry, nil at the end. A listing that the server cut short ends in EIO: what is missing must not
 // look as if it did not exist.
-func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
+	if h.unread() {
+		if errno := h.load(ctx); errno != 0 {
+			return nil, errno
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
@@ -129,8 +141,10 @@ func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 
 // Seekdir implements seekdir(3); rewinddir(3) looks at the folder anew.
 func (h *dirHandle) Seekdir(ctx context.Context, off uint64) syscall.Errno {
-	if off == 0 {
-		return h.load(ctx)
+	if off == 0 || h.unread() {
+		if errno := h.load(ctx); errno != 0 {
+			return errno
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -107,7 +107,7 @@ func noEINTR(err error) error {
 	if err == nil || toErrno(err) != syscall.EINTR {
 		return err
 	}
-	return fmt.Errorf("%w: %w", syscall.EIO, err)
+	return fmt.Errorf("%w: %v", syscall.EIO, err)
 }
 
 // panicked logs a panic with its stack and gives the error that the caller sees.

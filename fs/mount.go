@@ -175,9 +175,6 @@ func (s *Server) mount() error {
 	if err != nil {
 		return err
 	}
-	if err := clearDead(mountpoint); err != nil {
-		return err
-	}
 	if mountpoint, err = filepath.EvalSymlinks(mountpoint); err != nil {
 		return err
 	}

@@ -29,9 +29,6 @@ func platformOptions(cfg *Config, o *fuse.MountOptions) {
 	}
 }
 
-// clearDead has nothing to do: macFUSE takes the mount down with its process.
-func clearDead(string) error { return nil }
-
 // detach forces the mount out of the tree.
 func detach(mountpoint string) error { return syscall.Unmount(mountpoint, 0x00080000) } // MNT_FORCE
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/moby/sys/mountinfo"
@@ -77,22 +76,6 @@ func platformOptions(cfg *Config, o *fuse.MountOptions) {
 		flags = unix.MS_SILENT
 	}
 	o.DirectMountFlags = flags
-}
-
-// clearDead unmounts what a file system of ours that died has left at the mount point: every access to it gives
-// ENOTCONN. Anything else is left alone.
-func clearDead(mountpoint string) error {
-	if _, err := os.Stat(mountpoint); !errors.Is(err, syscall.ENOTCONN) {
-		return nil
-	}
-	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(mountpoint))
-	if err != nil || len(mounts) == 0 {
-		return &os.PathError{Op: "mount", Path: mountpoint, Err: syscall.ENOTCONN}
-	}
-	if mounts[0].FSType != "fuse.ftpsfs" {
-		return fmt.Errorf("%s holds a dead mount of type %s: unmount it first", mountpoint, mounts[0].FSType)
-	}
-	return detach(mountpoint)
 }
 
 // detach is umount -l.

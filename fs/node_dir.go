@@ -87,15 +87,11 @@ func (n *node) newChild(ctx context.Context, kind pool.Type) *node {
 	return c
 }
 
-// OpendirHandle implements opendir(3): one listing answers everything that is asked through the handle.
-func (n *node) OpendirHandle(ctx context.Context, _ uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
-	defer n.srv.enter()()
-	h := &dirHandle{n: n}
-	if errno := h.load(ctx); errno != 0 {
-		return nil, 0, errno
-	}
+// OpendirHandle implements opendir(3). Nothing is asked before the first entry is read: many programs open a folder only
+// to fsync(2) it, and df(1) to look where it is.
+func (n *node) OpendirHandle(context.Context, uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	n.srv.openDirs.Add(1)
-	return h, 0, 0
+	return &dirHandle{n: n}, 0, 0
 }
 
 // list gives the listing of a folder; the caller waits killably.

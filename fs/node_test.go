@@ -426,8 +426,10 @@ func TestReaddirPlusDoesNotBringBackWhatWasRemoved(t *testing.T) {
 	fh, _, _ := s.root.OpendirHandle(quiet(), 0)
 	h := fh.(*dirHandle)
 	defer h.Releasedir(quiet(), 0)
-	wantErrno(t, "seek", h.Seekdir(quiet(), 2), 0)
-	de, _ := h.Readdirent(quiet())
+	var de *fuse.DirEntry
+	for range 3 {
+		de, _ = h.Readdirent(quiet())
+	}
 	if de == nil || de.Name != "a" {
 		t.Fatalf("%v", de)
 	}
