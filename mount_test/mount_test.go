@@ -116,7 +116,7 @@ func (m *mnt) start(args []string) {
 	}
 	m.limit(budget)
 	deadline := time.Now().Add(mountTimeout)
-	for !isMounted(m.dir) {
+	for !m.works() {
 		select {
 		case err := <-m.exited:
 			m.ended = true
@@ -130,6 +130,15 @@ func (m *mnt) start(args []string) {
 			m.t.Fatalf("no mount after %v\n%s", mountTimeout, m.output())
 		}
 	}
+}
+
+// works says whether the mount is there and answers on its control socket.
+func (m *mnt) works() bool {
+	if !isMounted(m.dir) {
+		return false
+	}
+	_, err := m.tryStatus()
+	return err == nil
 }
 
 // limit sets how long the mount may last from now on. A mount that hangs is then taken away from the processes that

@@ -44,7 +44,7 @@ type Options struct {
 	MaxClients  int           // connections allowed at a time, 0: 200
 	IdleTimeout time.Duration // how long a session may idle; Pure-FTPd rounds up to minutes; 0: 10 minutes
 	Root        string        // folder to serve, given to Account; "" is a new one that goes when the test ends
-	Extra       []string      // more lines of the configuration (Pure-FTPd, embedded: more arguments)
+	Extra       []string      // lines of the configuration, in place of ours or besides (Pure-FTPd, embedded: more arguments)
 	Cert        *Cert         // the server's certificate; nil: a good one of a throwaway CA
 	ClientCA    string        // CA file: clients must show a certificate of it ("" asks for none)
 	CAFile      string        // what Server.CAFile says when Cert is given

@@ -54,7 +54,7 @@ func (s *Server) prepareProFTPD() error {
 	if s.opts.ClientCA != "" {
 		c.add("TLSVerifyClient on", "TLSCACertificateFile "+s.opts.ClientCA)
 	}
-	c.add(s.opts.Extra...)
+	c.override(" ", s.opts.Extra)
 	conf := filepath.Join(s.state, "proftpd.conf")
 	if err := c.write(conf); err != nil {
 		return err

@@ -3,6 +3,7 @@ package lab
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,15 @@ import (
 type settings []string
 
 func (c *settings) add(lines ...string) { *c = append(*c, lines...) }
+
+// override adds lines in place of those that set the same. separator ends the name of a setting.
+func (c *settings) override(separator string, lines []string) {
+	for _, line := range lines {
+		name, _, _ := strings.Cut(line, separator)
+		*c = slices.DeleteFunc(*c, func(old string) bool { return strings.HasPrefix(old, name+separator) })
+	}
+	c.add(lines...)
+}
 
 func (c settings) write(file string) error {
 	return os.WriteFile(file, []byte(strings.Join(c, "\n")+"\n"), 0o600)
@@ -61,7 +71,7 @@ func (s *Server) prepareVSFTPD() error {
 	if s.opts.ClientCA != "" {
 		c.add("require_cert=YES", "validate_cert=YES", "ca_certs_file="+s.opts.ClientCA)
 	}
-	c.add(s.opts.Extra...)
+	c.override("=", s.opts.Extra)
 	if err := c.write(conf); err != nil {
 		return err
 	}
