@@ -22,21 +22,6 @@ func account(s string) (string, error) {
 	return s, nil
 }
 
-// setEmulate reads mode, mtime or both with a plus between.
-func setEmulate(o *Options, s string) error {
-	for _, word := range strings.Split(s, "+") {
-		switch word {
-		case "mode":
-			o.EmulateMode = true
-		case "mtime":
-			o.EmulateMtime = true
-		default:
-			return fmt.Errorf("%q is not known: write mode, mtime or mode+mtime", word)
-		}
-	}
-	return nil
-}
-
 // known reports whether an option of this name means something here, be it that it is refused with a reason.
 func known(name string) bool {
 	_, isLater := later[name]
@@ -155,6 +140,17 @@ func (o *Options) conflicts() error {
 		return exitcode.NewUsage("option pasv_addr with mode=active", "leave one of them out")
 	case o.CCC && o.ProtClear:
 		return exitcode.NewUsage("options ccc and prot=C together would protect nothing but the login", "leave one of them out")
+	}
+	return nil
+}
+
+// CheckItem reports what is wrong with one option, as far as it can be told without the others.
+func CheckItem(item string) error {
+	var o Options
+	for _, i := range splitList(item) {
+		if err := o.applyItem(i); err != nil {
+			return err
+		}
 	}
 	return nil
 }

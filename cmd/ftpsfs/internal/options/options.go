@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/ftpsfs/ftpsfs/fs"
 	"github.com/ftpsfs/ftpsfs/fs/content"
 	"github.com/ftpsfs/ftpsfs/pool"
 	"github.com/ftpsfs/ftpsfs/pool/session"
@@ -49,10 +50,8 @@ type Options struct {
 
 	AttrTTL, DirTTL, NegTTL time.Duration
 
-	Replace      content.Replace
-	EmulateMode  bool
-	EmulateMtime bool
-	Symlinks     Symlinks
+	Replace  content.Replace
+	Symlinks fs.Symlinks
 
 	StateDir  string // "" is the default
 	StageSize int64  // bytes
@@ -60,16 +59,6 @@ type Options struct {
 
 	tlsGiven bool // tls= was written, so that it can be compared with the URL
 }
-
-// Symlinks says what a symbolic link from the server may point at.
-type Symlinks uint8
-
-// The ways: kept inside the mount, as the server tells it, not followed at all.
-const (
-	SymlinksContain Symlinks = iota
-	SymlinksRaw
-	SymlinksOff
-)
 
 // Defaults gives the values that hold where the user says nothing.
 func Defaults() Options {

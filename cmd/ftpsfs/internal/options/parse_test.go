@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
+	"github.com/ftpsfs/ftpsfs/fs"
 	"github.com/ftpsfs/ftpsfs/fs/content"
 	"github.com/ftpsfs/ftpsfs/pool"
 	"github.com/ftpsfs/ftpsfs/pool/session"
@@ -87,7 +88,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-o umask=999 " + u + " /m", "permission bits"},
 		{"-o uid=nobody-by-this-name " + u + " /m", "no user of this machine"},
 		{"-o gid=4294967295 " + u + " /m", "no group id"},
-		{"-o emulate=acl " + u + " /m", "write mode, mtime or mode+mtime"},
+		{"-o emulate=mode+mtime " + u + " /m", "not built yet"},
 		{"-o replace=swap " + u + " /m", "inplace or rename"},
 		{"-o verify=maybe " + u + " /m", "hash or none or size"},
 		{"-o password=geheim " + u + " /m", "password_file=FILE"},
@@ -168,12 +169,11 @@ func TestEveryOption(t *testing.T) {
 		{"allow_other", base(func(o *Options) { o.AllowOther, o.DefaultPermissions = true, true })},
 		{"default_permissions", base(func(o *Options) { o.DefaultPermissions = true })},
 		{"uid=1000,gid=root,umask=027", base(func(o *Options) { o.UID, o.GID, o.Umask = p(1000), p(0), p(0o27) })},
-		{"symlinks=off", base(func(o *Options) { o.Symlinks = SymlinksOff })},
+		{"symlinks=off", base(func(o *Options) { o.Symlinks = fs.SymlinksOff })},
 		{"attr_ttl=0,dir_ttl=1m,neg_ttl=2.5", base(func(o *Options) {
 			o.AttrTTL, o.DirTTL, o.NegTTL = 0, time.Minute, 2500*time.Millisecond
 		})},
 		{"replace=inplace,verify=none", base(func(o *Options) { o.Replace, o.Verify = content.ReplaceInPlace, pool.VerifyNone })},
-		{"emulate=mode+mtime", base(func(o *Options) { o.EmulateMode, o.EmulateMtime = true, true })},
 		{"state_dir=/s,stage_size=1.5G,cache_mem=128MiB", base(func(o *Options) {
 			o.StateDir, o.StageSize, o.CacheMem = "/s", 3<<29, 128<<20
 		})},

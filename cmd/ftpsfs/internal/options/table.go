@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ftpsfs/ftpsfs/fs"
 	"github.com/ftpsfs/ftpsfs/fs/content"
 	"github.com/ftpsfs/ftpsfs/pool"
 	"github.com/ftpsfs/ftpsfs/pool/session"
@@ -125,8 +126,8 @@ var table = []row{
 	{name: "umask", arg: "=OCTAL", help: "permission bits to take away",
 		value: into(octal, func(o *Options, v *uint32) { o.Umask = v })},
 	{name: "symlinks", arg: "=contain|raw|off", help: "links that lead out of the mount: refused (default), as they are, or no links at all",
-		value: into(words(map[string]Symlinks{"contain": SymlinksContain, "raw": SymlinksRaw, "off": SymlinksOff}),
-			func(o *Options, v Symlinks) { o.Symlinks = v })},
+		value: into(words(map[string]fs.Symlinks{"contain": fs.SymlinksContain, "raw": fs.SymlinksRaw, "off": fs.SymlinksOff}),
+			func(o *Options, v fs.Symlinks) { o.Symlinks = v })},
 	{name: "attr_ttl", arg: "=10s", help: "how long attributes are believed",
 		value: into(duration, func(o *Options, v time.Duration) { o.AttrTTL = v })},
 	{name: "dir_ttl", arg: "=10s", help: "how long listings are believed",
@@ -140,8 +141,6 @@ var table = []row{
 	{name: "verify", arg: "=size|hash|none", help: "what close() and fsync() compare with the server's copy",
 		value: into(words(map[string]pool.Verify{"size": pool.VerifySize, "hash": pool.VerifyHash, "none": pool.VerifyNone}),
 			func(o *Options, v pool.Verify) { o.Verify = v })},
-	{name: "emulate", arg: "=mode+mtime", help: "keep locally what the server cannot",
-		value: setEmulate},
 	{name: "state_dir", arg: "=DIR", help: "staging files, journal, what was learned of servers",
 		value: into(file, func(o *Options, v string) { o.StateDir = v })},
 	{name: "stage_size", arg: "=10G", help: "most local space for staging",
@@ -154,6 +153,7 @@ var table = []row{
 var later = map[string]string{
 	"cache_dir":  "a disk cache is not built yet; leave it out, cache_mem is the cache in memory",
 	"cache_size": "a disk cache is not built yet; leave it out, cache_mem is the cache in memory",
+	"emulate":    "keeping modes and times locally is not built yet; leave it out, what the server cannot is answered with an error",
 	"writeback":  "write-back is not built yet; leave it out, close() returns when the server has the data",
 }
 

@@ -271,3 +271,20 @@ func unsendable(c byte) bool { return c == 0 || c == '\r' || c == '\n' || c == 0
 func badPercent(what string) error {
 	return exitcode.NewUsage("a % in the "+what+" of the URL is not followed by two hexadecimal digits", "write %25 for the character % itself")
 }
+
+// WithoutPassword takes the password out of an argument that is a URL of ours and leaves everything else of it as it is.
+func WithoutPassword(arg string) string {
+	t, err := ParseTarget(arg)
+	if err != nil || !t.HasPass {
+		return arg
+	}
+	scheme, rest, _ := strings.Cut(arg, "://")
+	authority, path, hasPath := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(authority, '@')
+	user, _, _ := strings.Cut(authority[:at], ":")
+	out := scheme + "://" + user + authority[at:]
+	if hasPath {
+		out += "/" + path
+	}
+	return out
+}

@@ -118,3 +118,17 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutPassword(t *testing.T) {
+	for in, want := range map[string]string{
+		"ftps://joe:geheim@host:22/a:b@c": "ftps://joe@host:22/a:b@c",
+		"ftps://joe:ge@heim@host":         "ftps://joe@host",
+		"ftps://joe@host/":                "ftps://joe@host/",
+		"-o":                              "-o",
+		"x:y@z":                           "x:y@z",
+	} {
+		if got := WithoutPassword(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
