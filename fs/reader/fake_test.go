@@ -139,9 +139,8 @@ func (d *download) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-func (d *download) Abort() { d.once.Do(func() { close(d.aborted) }) }
-
 func (d *download) Close() error {
+	d.once.Do(func() { close(d.aborted) })
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
 	delete(d.s.active, d)

@@ -139,6 +139,9 @@ func (f *fetch) finishLocked(err error) {
 	if err != nil && !errors.Is(err, errStopped) {
 		f.r.recheck = true
 		f.err = err
+		if c, ok := err.(*cut); ok {
+			f.err = c.err
+		}
 	}
 	for _, w := range f.waiters {
 		w.wakeLocked()
@@ -155,7 +158,7 @@ func (f *fetch) transfer() error {
 	for fruitless := 0; ; f.recheck = true {
 		from := f.pos // only this goroutine changes it
 		err := f.download()
-		if !wasCut(err) {
+		if _, ok := err.(*cut); !ok {
 			return err
 		}
 		if fruitless++; f.pos > from {
@@ -171,14 +174,8 @@ func (f *fetch) transfer() error {
 	}
 }
 
-// wasCut tells whether a transfer that broke off may go on where it was.
-func wasCut(err error) bool {
-	var c *cut
-	return errors.As(err, &c)
-}
-
-// cut is an error of a download under way, as opposed to one that did not begin (there pool has tried what can be tried).
+// cut is an error of a download under way, after which it may go on where it was; as opposed to one that did not begin:
+// there pool has tried what can be tried. It never reaches a READ.
 type cut struct{ err error }
 
 func (c *cut) Error() string { return c.err.Error() }
-func (c *cut) Unwrap() error { return c.err }

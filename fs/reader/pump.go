@@ -9,9 +9,6 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
-// aborter is the part of a Download that may be called from another goroutine.
-type aborter interface{ Abort() }
-
 // download runs one download from pos on, until the end, an error, or until the fetch is not wanted any more.
 func (f *fetch) download() error {
 	if !f.goAway() {
@@ -34,16 +31,16 @@ func (f *fetch) download() error {
 		return err
 	}
 	f.comeBack()
-	defer d.Close() // the content is complete or not by what Read said
-	if a, ok := d.(aborter); ok {
-		aborted := make(chan struct{})
-		stop := context.AfterFunc(f.ctx, func() { defer close(aborted); a.Abort() })
-		defer func() {
-			if !stop() {
-				<-aborted
-			}
-		}()
-	}
+	// A Read that waits for the server is ended by Close.
+	closed := make(chan struct{})
+	stop := context.AfterFunc(f.ctx, func() { defer close(closed); d.Close() })
+	defer func() {
+		if stop() {
+			d.Close()
+		} else {
+			<-closed
+		}
+	}()
 	return f.pump(d)
 }
 

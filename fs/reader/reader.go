@@ -12,8 +12,8 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
-// Downloader starts downloads. *pool.Pool is one. The ctx of a download is cancelled when its rest is not wanted any more;
-// a Download that also has a method Abort() gets that called, too, to end a Read that waits.
+// Downloader starts downloads. *pool.Pool is one. The ctx given to it may be cancelled long after it returned. Close of a
+// download may be called while another goroutine is in its Read, to end that.
 type Downloader interface {
 	Download(ctx context.Context, path string, o pool.DownloadOptions) (pool.Download, error)
 }

@@ -62,7 +62,7 @@ func (s *Store) Create(target string, base Base) (*File, error) {
 		f.data.Close()
 		os.Remove(f.path)
 		if f.meta != nil {
-			f.meta.remove()
+			_ = f.meta.remove() // err is what counts
 		}
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (s *Store) Begin(r Record) (*Entry, error) {
 		err = syncDir(s.run.dir)
 	}
 	if err != nil {
-		lines.remove()
+		_ = lines.remove() // err is what counts
 		return nil, err
 	}
 	s.countEntry(1)

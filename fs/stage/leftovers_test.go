@@ -1,10 +1,12 @@
 package stage
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -165,7 +167,8 @@ func noRunsLeft(t *testing.T, dir string) {
 	}
 	for _, r := range runs {
 		if !strings.HasSuffix(r, ".lock") {
-			t.Errorf("left behind: %s", r)
+			names, _ := os.ReadDir(r)
+			t.Errorf("left behind: %s: %v", r, names)
 		}
 	}
 }
@@ -250,5 +253,65 @@ func TestDamagedRemains(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 	next.Close()
+	noRunsLeft(t, dir)
+}
+
+// Many mounts of one user come, leave something and go at once: each thing left must get exactly one new owner.
+func TestManyMountsShareTheFolder(t *testing.T) {
+	dir := t.TempDir()
+	var mu sync.Mutex
+	adopted := map[string]int{}
+	var wg sync.WaitGroup
+	for g := range 6 {
+		wg.Go(func() {
+			for i := range 10 {
+				s, err := Open(Config{Dir: dir, Server: "s", Mount: fmt.Sprintf("m%d", g)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				left, err := s.Leftovers()
+				if err != nil {
+					t.Error(err)
+				}
+				for _, l := range left {
+					mu.Lock()
+					adopted[l.File.Target()]++
+					mu.Unlock()
+					if _, err := l.File.Close(false); err != nil {
+						t.Error(err)
+					}
+				}
+				f, err := s.Create(fmt.Sprintf("/%d-%d", g, i), Base{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := f.WriteAt([]byte("x"), 0); err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil { // the file stays: as if the process had died
+					t.Error(err)
+				}
+				f.data.Close()
+				f.meta.close()
+			}
+		})
+	}
+	wg.Wait()
+	last := openStore(t, dir, func(c *Config) { c.Server = "s" })
+	for _, l := range leftovers(t, last) {
+		adopted[l.File.Target()]++
+		l.File.Close(false)
+	}
+	last.Close()
+	for target, n := range adopted {
+		if n != 1 {
+			t.Errorf("%s adopted %d times", target, n)
+		}
+	}
+	if len(adopted) != 60 {
+		t.Errorf("%d of 60 adopted", len(adopted))
+	}
 	noRunsLeft(t, dir)
 }

@@ -149,7 +149,8 @@ func (l *lineFile) rewrite(line []byte) error {
 	return nil
 }
 
-func (l *lineFile) close() error { return l.f.Close() }
+// close ends the use of the file. What counts was synced or is allowed to get lost.
+func (l *lineFile) close() { l.f.Close() }
 
 // remove closes and deletes the file.
 func (l *lineFile) remove() error {
