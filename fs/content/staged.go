@@ -144,8 +144,8 @@ func (f *File) pushStaged(ctx context.Context, lazy bool) error {
 	case way == wayPatch:
 		return f.pushPatches(ctx, snap)
 	}
-	if lazy && f.size < 2*f.lastPush {
-		return nil // most of this was sent for the last flush, and the application goes on writing
+	if lazy && f.lastPush > 0 {
+		return nil // all of it would be sent for each of many flushes, and the application goes on writing
 	}
 	return f.pushWhole(ctx)
 }
