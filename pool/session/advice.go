@@ -27,8 +27,9 @@ func advice(verb string, r wire.Reply) string {
 	case 536:
 		return "server cannot protect data; prot=C would send it in clear"
 	case 425:
-		if strings.Contains(strings.ToLower(r.Text()), "reuse") {
-			return "server demands that data connections resume the TLS session of their control connection; see tls_max="
+		if t := strings.ToLower(r.Text()); strings.Contains(t, "reuse") || strings.Contains(t, "operation not permitted") {
+			return "server demands that data connections resume the TLS session of their control connection and gives no usable ticket; " +
+				"allow TLS 1.3 on both sides, or session tickets on the server (ProFTPD: TLSSessionTickets on)"
 		}
 	case 530:
 		if verb == "PASS" || verb == "USER" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
@@ -26,6 +27,7 @@ type channel struct {
 	err   error         // set before ready is closed
 
 	once    sync.Once
+	begun   atomic.Bool   // start was called
 	secured chan struct{} // closed when the handshake has ended (at once without TLS)
 	tls     *tls.Conn     // nil without TLS; set before secured is closed
 	tlsErr  error         // set before secured is closed
@@ -68,6 +70,7 @@ func (ch *channel) dial(ctx context.Context, address string) {
 // the control connection's replies. Idempotent. The goroutine ends with the handshake or with the channel.
 func (ch *channel) start() {
 	ch.once.Do(func() {
+		ch.begun.Store(true)
 		ch.s.wg.Add(1)
 		go func() {
 			defer ch.s.wg.Done()
@@ -115,8 +118,7 @@ func (ch *channel) usable() bool {
 		return ch.tlsErr == nil
 	default:
 	}
-	// With a ClientHello under way, the handshake's end will tell.
-	return ch.conn.heard.Load() || alive(ch.conn.Conn)
+	return alive(ch.conn.Conn, ch.begun.Load())
 }
 
 // Prepare begins to make the spare data channel: the command leaves now, the connection is made aside. It returns when the

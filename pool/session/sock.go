@@ -28,9 +28,9 @@ func (c *Config) dialTCP(ctx context.Context, address string) (net.Conn, error) 
 	return nc, nil
 }
 
-// alive looks whether the peer of an idle connection has closed it or said something, without waiting. Connections that
-// are no sockets are believed.
-func alive(nc net.Conn) bool {
+// alive looks whether the peer of a connection that nobody reads from at present is still there, without waiting. Before TLS has
+// begun, a peer that says something is not what it should be. Connections that are no sockets are believed.
+func alive(nc net.Conn, begun bool) bool {
 	t, ok := nc.(*net.TCPConn)
 	if !ok {
 		return true
@@ -39,12 +39,11 @@ func alive(nc net.Conn) bool {
 	if err != nil {
 		return false
 	}
-	quiet := false
-	err = raw.Read(func(fd uintptr) bool {
+	good := false
+	err = raw.Control(func(fd uintptr) { // not Read, which would wait for a handshake's goroutine
 		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		quiet = errors.Is(err, unix.EAGAIN)
-		return true
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		good = errors.Is(err, unix.EAGAIN) || err == nil && n > 0 && begun
 	})
-	return err == nil && quiet
+	return err == nil && good
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,29 +131,36 @@ func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []st
 	}
 	rest := pending[1:]
 	if !reply.OK() {
-		return nil, s.unconnected(ctx, rest, s.refusal(cmd, reply))
+		return nil, s.unconnected(ctx, r, rest, s.refusal(cmd, reply))
 	}
 	address, err := s.passiveAddress(cmd, reply)
 	if err != nil {
-		return nil, s.unconnected(ctx, rest, err)
+		return nil, s.unconnected(ctx, r, rest, err)
 	}
 	ch, err := s.connect(ctx, address)
 	if err != nil {
-		return nil, s.unconnected(ctx, rest, err)
+		return nil, s.unconnected(ctx, r, rest, err)
 	}
 	return s.begin(ctx, r, ch, rest)
 }
 
-// unconnected reads the replies to commands that cannot succeed without a data channel. A server that accepts the transfer
-// nevertheless waits for a connection that never comes: the session is given up.
-func (s *Session) unconnected(ctx context.Context, pending []*wire.Pending, cause error) error {
+// unconnected reads the replies to commands that went out together with the request for a data channel that did not come
+// about. A server that refuses the transfer may close its port at once: then that refusal is the answer. One that
+// accepts the transfer waits for a connection that never comes: the session is given up.
+func (s *Session) unconnected(ctx context.Context, r TransferRequest, pending []*wire.Pending, cause error) error {
 	verb := pending[len(pending)-1]
-	if _, err := wire.Collect(ctx, pending[:len(pending)-1]); err != nil {
+	refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
+	if err != nil {
 		return s.explain(err)
 	}
-	r, err := verb.Wait(ctx)
-	if err == nil && !verb.Done() {
-		s.line.Poison(fmt.Errorf("transfer without a data channel: %s", r))
+	reply, err := verb.Wait(ctx)
+	switch {
+	case err != nil:
+		return s.explain(err)
+	case reply.Refused() && reply.Code != 425 && reply.Code != 426:
+		return cmp.Or(refused, s.refusal(r.Verb, reply))
+	case !verb.Done():
+		s.line.Poison(fmt.Errorf("transfer without a data channel: %s", reply))
 	}
 	return cause
 }
@@ -178,7 +186,7 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 	d.preliminary = reply
 	switch {
 	case reply.Refused():
-		return nil, s.refused(d, cmpErr(refused, s.refusal(r.Verb, reply)), reply)
+		return nil, s.refused(d, cmp.Or(refused, s.refusal(r.Verb, reply)), reply)
 	case refused != nil:
 		d.cutOff()
 		return nil, refused
@@ -186,13 +194,6 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 		d.final = &reply // no preliminary reply: the data is there already
 	}
 	return s.secured(ctx, d)
-}
-
-func cmpErr(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }
 
 // preludeReplies gives the first refusal among the commands ahead of the verb.
@@ -247,7 +248,7 @@ func (s *Session) secured(ctx context.Context, d *Data) (*Data, error) {
 	select {
 	case <-d.ch.secured:
 	default:
-		return nil, s.unsecured(d, firstErr(ctx.Err(), s.line.Err(), wire.ErrTimeout))
+		return nil, s.unsecured(d, cmp.Or(ctx.Err(), s.line.Err(), wire.ErrTimeout))
 	}
 	if err := d.ch.tlsErr; err != nil {
 		return nil, s.unsecured(d, err)
@@ -258,15 +259,6 @@ func (s *Session) secured(ctx context.Context, d *Data) (*Data, error) {
 	s.busy = d
 	s.mu.Unlock()
 	return d, nil
-}
-
-func firstErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // unsecured ends a transfer whose data channel did not come about, and finds out why.
@@ -282,7 +274,7 @@ func (s *Session) unsecured(d *Data, cause error) error {
 	case errors.As(cause, &untrusted):
 		return cause
 	case err != nil && reply.Code == 0:
-		return s.explain(firstErr(s.line.Err(), cause))
+		return s.explain(cmp.Or(s.line.Err(), cause))
 	case early && d.ch.old:
 		return &againError{cause}
 	case early && reply.Code != 522:
