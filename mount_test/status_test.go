@@ -111,7 +111,9 @@ func (m *mnt) spent(name string, f func()) int64 {
 
 // idleGauges must be zero when no application uses the mount.
 var idleGauges = []string{
-	"pool.connections.busy", "pool.waiting", "content.files", "content.handles", "content.streams", "content.staged", "content.temps",
+	"pool.connections.busy", "pool.waiting",
+	"fs.open_handles", "fs.open_files", "fs.open_dirs", "fs.requests_in_flight", "fs.abandoned", "fs.notify_queue",
+	"fs.content.files", "fs.content.handles", "fs.content.streams", "fs.content.staged", "fs.content.temps",
 	"stage.files", "stage.journal", "blocks.held", "blocks.holders", "blocks.waiting",
 }
 
@@ -136,7 +138,7 @@ func (m *mnt) settled() {
 		if g, most := m.number(s, "process.goroutines"), m.number(m.base, "process.goroutines")+4*conns+10; g > most {
 			left = append(left, fmt.Sprintf("%d goroutines, at most %d expected", g, most))
 		}
-		if fds, most := m.descriptors(), m.number(m.base, "process.fds")+3*conns+6; fds > most {
+		if fds, most := m.descriptors(), m.number(m.base, "process.open_fds")+3*conns+6; fds > most {
 			left = append(left, fmt.Sprintf("%d descriptors, at most %d expected", fds, most))
 		}
 		if len(left) == 0 {
@@ -160,7 +162,7 @@ func (m *mnt) descriptors() int64 {
 }
 
 // tempName is what our temporary names look like on a server.
-var tempName = regexp.MustCompile(`^\.?ftpsfs-`)
+var tempName = regexp.MustCompile(`^\.?ftpsfs-[0-9a-f]{8}-`)
 
 // leavesNothing checks, after the mount has ended, the server's disk, the server's sessions and the state folder.
 func (m *mnt) leavesNothing() {

@@ -49,7 +49,7 @@ $N"
 		cd "$M"; zip -q b.zip a.zip; zip -qd a.zip in/new; zip -qT "$D/a.zip"`},
 	{"rsync", []string{"rsync"}, "1", "1", `
 		head -c 3000000 /dev/urandom > "$L/big"; cp "$L/big" "$M/big"
-		printf x | dd of="$L/big" bs=1 seek=1000000 conv=notrunc status=none; rsync -a --inplace --no-whole-file "$L/big" "$M/big"; cmp "$L/big" "$D/big"
+		printf x | dd of="$L/big" bs=1 seek=1000000 conv=notrunc status=none; rsync -aI --inplace --no-whole-file "$L/big" "$M/big"; cmp "$L/big" "$D/big"
 		head -c 500000 /dev/urandom >> "$L/big"; rsync -a --append-verify "$L/big" "$M/big"; cmp "$L/big" "$D/big"
 		rsync -a --inplace "$M/big" "$L/back"; cmp "$L/big" "$L/back"`},
 	{"tar", []string{"tar"}, "1", "1", `

@@ -519,3 +519,11 @@ func (w *world) extra(root string) string {
 	})
 	return found
 }
+
+// TestTortureModel holds the model against a local file system, so that a difference on a mount is the mount's.
+func TestTortureModel(t *testing.T) {
+	for seed := range uint64(5) {
+		dir := t.TempDir()
+		newWorld(t, seed, dir, dir).run(1500)
+	}
+}
