@@ -74,6 +74,10 @@ func (fh *fileHandle) Flush(ctx context.Context) syscall.Errno {
 		path, _ := fh.n.Path()
 		more = s.holdsOpen(callerOf(ctx), path)
 	}
+	if !fh.write && fh.empty.Load() && !more {
+		// O_CREAT or O_TRUNC with O_RDONLY: the handle writes nothing, and still the server must learn of the file.
+		return fh.upload(ctx, "close", fh.h.Fsync)
+	}
 	return fh.upload(ctx, "close", func(ctx context.Context) error { return fh.h.Flush(ctx, more) })
 }
 
