@@ -91,7 +91,13 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 		Remote: r.pool, Meta: r.cache, Stage: r.stage, Blocks: r.blocks, Replace: o.Replace, Verify: o.Verify,
 		MountID: id, ReadOnly: o.ReadOnly, Log: cfg.Log,
 	})
-	return r.listRoot(ctx, cfg.Log)
+	if err := r.listRoot(ctx, cfg.Log); err != nil {
+		return err
+	}
+	if err := r.content.Recover(ctx); err != nil {
+		cfg.Log.Warn("what an earlier mount left could not be looked at", "err", err)
+	}
+	return nil
 }
 
 // listRoot makes sure that the mount will show something. A folder that takes files and shows none is no failure.

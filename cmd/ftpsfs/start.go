@@ -131,6 +131,18 @@ func (p *program) scrub(o *options.Options) error {
 
 // precheck finds what is wrong on this machine before anybody is asked for a password.
 func precheck(o *options.Options) error {
+	if err := checkFiles(o); err != nil {
+		return err
+	}
+	if err := mountpoint.Usable(o.AllowOther); err != nil {
+		return err
+	}
+	_, err := mountpoint.Prepare(o.Mountpoint)
+	return err
+}
+
+// checkFiles finds files that options name and that are not there.
+func checkFiles(o *options.Options) error {
 	for _, f := range []struct{ option, name string }{
 		{"cacert", o.Trust.CACert}, {"cert", o.Trust.CertFile}, {"key", o.Trust.KeyFile}, {"askpass", o.Askpass},
 	} {
@@ -143,11 +155,7 @@ func precheck(o *options.Options) error {
 			file.Close()
 		}
 	}
-	if err := mountpoint.Usable(o.AllowOther); err != nil {
-		return err
-	}
-	_, err := mountpoint.Prepare(o.Mountpoint)
-	return err
+	return nil
 }
 
 // login finds the password.

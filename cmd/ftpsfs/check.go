@@ -1,0 +1,195 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/daemon"
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/mountpoint"
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/options"
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/sites"
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/state"
+	"github.com/ftpsfs/ftpsfs/pool"
+)
+
+// checkCommand is `ftpsfs check [-o OPTIONS] [--json] URL`.
+func (p *program) checkCommand(args []string) error {
+	o, asJSON, err := options.ParseCheck(args, sites.Default())
+	if err != nil {
+		return err
+	}
+	if err := p.scrub(&o); err != nil {
+		return err
+	}
+	if err := checkFiles(&o); err != nil {
+		return err
+	}
+	if err := daemon.Harden(); err != nil {
+		fmt.Fprintln(p.stderr, "ftpsfs: warning: core dumps cannot be switched off:", err)
+	}
+	ctx, cancel := interruptible()
+	defer cancel()
+	tty, term := terminal(o.Askpass)
+	if tty != nil {
+		defer tty.Close()
+	}
+	login, err := p.login(ctx, o, term)
+	if err != nil {
+		return err
+	}
+	level := slog.LevelWarn
+	if o.Debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	dir := state.Dir(o.StateDir)
+	if dir == "" {
+		dir = state.Default(os.Getenv, os.Geteuid())
+	}
+	if dir.Make() != nil {
+		dir = "" // a check needs no state; with it, it knows what mounts know
+	}
+	remote, err := pool.New(poolConfig(o, login, dir, console{term, p.stderr}, log))
+	if err != nil {
+		return explain(o, err)
+	}
+	defer remote.Close()
+	report, err := remote.Check(ctx)
+	if err == nil {
+		err = mountpoint.Usable(o.AllowOther)
+	} else {
+		err = explain(o, err)
+	}
+	return p.showReport(o, login, report, err, asJSON)
+}
+
+// checkResult is what `ftpsfs check --json` prints.
+type checkResult struct {
+	URL          string `json:"url"`
+	OK           bool   `json:"ok"` // a mount would work
+	Error        string `json:"error,omitempty"`
+	User         string `json:"user"`
+	PasswordFrom string `json:"password_from"`
+	*pool.Report
+}
+
+func (p *program) showReport(o options.Options, login credential, r *pool.Report, err error, asJSON bool) error {
+	if !asJSON {
+		if perr := printReport(p.stdout, o, login, r, err); perr != nil {
+			return perr
+		}
+		return err
+	}
+	res := checkResult{URL: o.Target.String(), OK: err == nil, User: login.User, PasswordFrom: login.Source, Report: r}
+	if err != nil {
+		res.Error = exitcode.OneLine(err.Error())
+	}
+	enc := json.NewEncoder(p.stdout)
+	enc.SetIndent("", "  ")
+	if jerr := enc.Encode(res); jerr != nil {
+		return jerr
+	}
+	return err
+}
+
+// printReport is for people: the padlock first.
+func printReport(out io.Writer, o options.Options, login credential, r *pool.Report, err error) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, exitcode.OneLine(fmt.Sprintf(format, args...)))
+	}
+	row("server", "%s (%s)", r.Address, orNone(r.Peer, "not reached"))
+	row("login", "%s, password from %s", login.User, login.Source)
+	if len(r.Certificates) > 0 {
+		printChain(row, r)
+		row("TLS", "%s, %s, %s, %s", r.TLSVersion, r.Cipher, r.Curve, word(r.Implicit, "implicit", "explicit"))
+		row("control channel", "%s", word(r.ControlProtected, "encrypted", "IN CLEAR after the login"))
+		row("data channels", "%s", dataText(r))
+		row("greeting", "%s", r.Greeting)
+		row("folder", "%s (login folder %s), %d entries", r.Root, r.Home, r.Entries)
+		row("features", "%s", orNone(strings.Join(r.Features, ", "), "none told"))
+		printAbilities(row, r)
+		row("login took", "%s", r.LoginTime.Round(time.Millisecond))
+	}
+	for _, text := range r.Problems {
+		row("note", "%s", text)
+	}
+	if err == nil {
+		row("result", "a mount of %s works", o.Target)
+	} else {
+		row("result", "a mount would NOT work")
+	}
+	return w.Flush()
+}
+
+func printChain(row func(name, format string, args ...any), r *pool.Report) {
+	for i, c := range r.Certificates {
+		name := "certificate"
+		if i > 0 {
+			name = "  signed by"
+		}
+		row(name, "%s, valid %s to %s", c.Subject, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
+		if i == 0 {
+			row("  for", "%s", orNone(strings.Join(c.Names, ", "), "no host"))
+			row("  issuer", "%s", c.Issuer)
+			row("  pin", "pin=%s", c.Pin)
+		}
+	}
+	row("  checked", "%s", word(r.Insecure, "NO (insecure_skip_verify)", "yes"))
+}
+
+func dataText(r *pool.Report) string {
+	text := "IN CLEAR"
+	if r.DataProtected {
+		text = "encrypted (" + r.DataTLSVersion + ", " + word(r.DataResumed, "resumes the control session", "a session of its own") + ")"
+	}
+	return fmt.Sprintf("%s, %s, port %d", text, word(r.Active, "active", "passive"), r.DataPort)
+}
+
+func printAbilities(row func(name, format string, args ...any), r *pool.Report) {
+	var can, cannot []string
+	for c, ok := range r.Capabilities {
+		if ok {
+			can = append(can, c.String())
+		} else {
+			cannot = append(cannot, c.String())
+		}
+	}
+	slices.Sort(can)
+	slices.Sort(cannot)
+	row("can", "%s", orNone(strings.Join(can, ", "), "nothing is known yet"))
+	if len(cannot) > 0 {
+		row("cannot", "%s", strings.Join(cannot, ", "))
+	}
+	if r.LearnedLimit > 0 {
+		row("connections", "the server takes %d", r.LearnedLimit)
+	}
+	if r.ClockAhead != nil {
+		row("clock", "%d seconds ahead of this machine", *r.ClockAhead)
+	}
+	if r.ZoneMinutes != nil {
+		row("time zone", "listings are %+d minutes from UTC", *r.ZoneMinutes)
+	}
+}
+
+func word(yes bool, a, b string) string {
+	if yes {
+		return a
+	}
+	return b
+}
+
+func orNone(s, none string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}
