@@ -29,8 +29,9 @@ type Options struct {
 type WalkOptions struct {
 	Parallel int   // most listings under way ahead of the walker; 0: none at all
 	MaxBytes int64 // most bytes of listings that nobody asked for yet; 0: an eighth of Options.MaxBytes
-	// Background marks the context of a listing that nobody waits for, so that the source does not let it delay anybody;
-	// nil: left unmarked.
+	// Background marks the context of a listing that nobody waits for; nil: left unmarked. A source should refuse such a
+	// question at once where it would have to queue or keep others waiting: a caller who meanwhile waits for the answer
+	// asks again without the mark.
 	Background func(context.Context) context.Context
 }
 

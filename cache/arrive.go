@@ -93,6 +93,7 @@ func (c *Cache) arrivedListingLocked(f *flight, bytes int64) {
 	c.existAboveLocked(join(f.path, "x"), f.asked)
 	c.pruneKidsLocked(f)
 	n := c.makeLocked(f.path)
+	c.vainLocked(n)
 	for name, r := range n.recs {
 		if r.seq < f.asked && c.tells(f.listing, name) {
 			c.raiseFloorLocked(r.own)

@@ -47,7 +47,7 @@ func (c *Cache) listingLocked(dir string, f *flight, last bool) (*pool.Listing, 
 			return n.base, nil, true
 		}
 	}
-	if f != nil && (!f.void || last) {
+	if f != nil && (!f.void || last) && !(f.background && f.err != nil) {
 		return f.listing, f.err, true
 	}
 	if kind, no := c.noWayLocked(join(dir, "x"), anyAge, now); no {

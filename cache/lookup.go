@@ -118,6 +118,9 @@ func (c *Cache) servedLocked(n *node, k info) {
 
 // tell gives what a finished flight says of w, which need not have been remembered.
 func (f *flight) tell(w want) (e pool.Entry, err error, ok bool) {
+	if f.background && f.err != nil {
+		return e, nil, false // nobody minded; the caller does
+	}
 	if f.asking != askList {
 		if f.err != nil {
 			return e, f.err, true

@@ -58,14 +58,22 @@ func runModel(t *testing.T, seed uint64, steps int) {
 			o.NegTTL, o.DirTTL = 0, 4*time.Second
 		}
 		if seed%4 == 3 {
-			o.Walk = WalkOptions{Parallel: 2}
+			o.Walk = WalkOptions{Parallel: 2, Background: func(ctx context.Context) context.Context {
+				return context.WithValue(ctx, backgroundKey{}, true)
+			}}
 		}
 		m.o = *o
 	})
-	m.s.late = func(context.Context, string, string) error { m.meanwhile(); return nil }
+	m.s.late = func(ctx context.Context, _, _ string) error {
+		if ctx.Value(backgroundKey{}) == nil {
+			m.meanwhile()
+		}
+		return nil
+	}
 	m.grow("", 3)
 	for range steps {
 		m.step()
+		settle(m.c)
 		if t.Failed() {
 			t.Fatalf("after\n%s", strings.Join(m.log[max(0, len(m.log)-40):], "\n"))
 		}

@@ -178,6 +178,12 @@ func (c *Cache) accountLocked(n *node) {
 	if bytes > 0 || n.base != nil || n.floor > 0 || n.count > 0 || n.misses > 0 || n.unlisted {
 		bytes += nodeCost
 	}
+	if n.ahead && n.base == nil {
+		c.vainLocked(n)
+	}
+	if n.ahead {
+		c.walk.bytes += bytes - n.bytes
+	}
 	c.bytes += bytes - n.bytes
 	n.bytes = bytes
 	if bytes > 0 {

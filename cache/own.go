@@ -24,6 +24,7 @@ func (c *Cache) MadeDir(path string, e pool.Entry) {
 	c.dropBelowLocked(path)
 	c.changedLocked(path, e)
 	n := c.makeLocked(path)
+	c.vainLocked(n)
 	n.base, n.baseAt, n.baseSeq, n.dirs = &pool.Listing{}, c.now(), c.seq, nil
 	c.weighLocked(n)
 }
