@@ -140,8 +140,7 @@ func (n *node) getattrGone(f *content.File, out *fuse.AttrOut) syscall.Errno {
 // and umount(8) ask for them also when the server is gone.
 func (s *Server) rootEntry(ctx context.Context) pool.Entry {
 	if e, fresh := s.cfg.Cache.Peek("/"); fresh && e.Type == pool.TypeDir {
-		s.lastRoot.Store(&e)
-		return e
+		return s.rootIs(e)
 	}
 	if !s.askingRoot.CompareAndSwap(false, true) {
 		return *s.lastRoot.Load()
@@ -152,8 +151,7 @@ func (s *Server) rootEntry(ctx context.Context) pool.Entry {
 		defer s.running.Done()
 		defer s.askingRoot.Store(false)
 		if e, err := s.cfg.Cache.Exact(s.ctx, "/"); err == nil && e.Type == pool.TypeDir {
-			s.lastRoot.Store(&e)
-			found <- e
+			found <- s.rootIs(e)
 			return
 		}
 		found <- *s.lastRoot.Load()
@@ -167,6 +165,15 @@ func (s *Server) rootEntry(ctx context.Context) pool.Entry {
 	case <-ctx.Done():
 	}
 	return *s.lastRoot.Load()
+}
+
+// rootIs remembers the attributes of the root. Many servers tell no time of it: then it is that of the mount.
+func (s *Server) rootIs(e pool.Entry) pool.Entry {
+	if e.ModTime.IsZero() {
+		e.ModTime = s.since
+	}
+	s.lastRoot.Store(&e)
+	return e
 }
 
 // rootPatience is how long the attributes of the root may take.
