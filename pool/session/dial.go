@@ -61,6 +61,7 @@ func attempt(ctx context.Context, cfg Config, cred credentials) (*Session, error
 	defer cancel()
 	s := &Session{cfg: cfg, policy: cfg.Policy, tls: cfg.Policy.Channels()}
 	s.info.Quirks = cfg.Quirks
+	s.countWait(ctx)
 	raw, err := cfg.dialTCP(ctx, net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -140,6 +141,7 @@ func (s *Session) handshake(ctx context.Context, below net.Conn) (net.Conn, erro
 		below = &recordConn{Conn: below}
 	}
 	c := tls.Client(below, s.tls.Control())
+	s.countWait(ctx)
 	if err := c.HandshakeContext(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("TLS handshake: %w", ctx.Err())
@@ -150,4 +152,11 @@ func (s *Session) handshake(ctx context.Context, below net.Conn) (net.Conn, erro
 	s.tls.Established(state)
 	s.learn(func(i *Info) { i.Control = state })
 	return c, nil
+}
+
+// countWait counts a round trip that is none of the line's.
+func (s *Session) countWait(ctx context.Context) {
+	if s.cfg.Counter != nil {
+		s.cfg.Counter.Wait(wire.IsBackground(ctx))
+	}
 }

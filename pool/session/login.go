@@ -42,8 +42,6 @@ func askPassword(ctx context.Context, cfg *Config) (credentials, error) {
 // login makes the line ready for work. The commands that a login takes are known beforehand, so they go out together; the library,
 // which keeps the session's state, then finds each of them done.
 func (s *Session) login(ctx context.Context, cred credentials) error {
-	s.line.AddSecret(cred.password)
-	s.line.AddSecret(cred.account)
 	var done []wire.Exchange
 	var err error
 	if s.quirks().SerialLogin {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -69,7 +71,6 @@ func (e *Error) Unwrap() error { return e.Err }
 func Explain(err error) error {
 	var e *Error
 	var verification *tls.CertificateVerificationError
-	var alert tls.AlertError
 	var record tls.RecordHeaderError
 	switch {
 	case err == nil, errors.As(err, &e):
@@ -79,8 +80,8 @@ func Explain(err error) error {
 		return nil
 	case errors.As(err, &verification):
 		return explainCertificate(verification)
-	case errors.As(err, &alert):
-		return explainAlert(alert, err)
+	case remoteAlert(err) != 0:
+		return explainAlert(remoteAlert(err), err)
 	case errors.As(err, &record):
 		return explainRecord(record, err)
 	case strings.Contains(err.Error(), "unsupported protocol version"), strings.Contains(err.Error(), "no supported versions"):
@@ -153,15 +154,28 @@ const (
 	alertCertificateRequired = 116
 )
 
-func explainAlert(a tls.AlertError, err error) error {
-	switch n := uint8(a); {
+// remoteAlert gives the number of the alert that the peer sent, 0 when err is none. Package tls has it as a number of a type that it does not
+// export.
+func remoteAlert(err error) uint8 {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return 0
+	}
+	if v := reflect.ValueOf(op.Err); v.Kind() == reflect.Uint8 {
+		return uint8(v.Uint())
+	}
+	return 0
+}
+
+func explainAlert(n uint8, err error) error {
+	switch {
 	case n == alertProtocolVersion:
 		return versionError(err)
 	case n == alertHandshakeFailure:
 		return &Error{Reason: ReasonHandshake, Err: err, Detail: "server found no common TLS parameters, or wants a client certificate",
 			Advice: "try tls_max=1.2, or give a client certificate with cert=FILE,key=FILE"}
 	case n == alertCertificateRequired, n >= alertBadCertificate && n <= alertCertificateUnknown, n == alertUnknownCA:
-		return &Error{Reason: ReasonClientCert, Err: err, Detail: "server did not accept our client certificate: " + a.Error(),
+		return &Error{Reason: ReasonClientCert, Err: err, Detail: "server did not accept our client certificate: " + err.Error(),
 			Advice: "give one that it knows with cert=FILE,key=FILE"}
 	}
 	return err

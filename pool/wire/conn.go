@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -227,14 +228,13 @@ func (c *Conn) Close() {
 	<-reader
 }
 
-// AddSecret makes s unreadable in logs and errors from now on.
+// AddSecret makes s unreadable in logs and errors from now on. What PASS and ACCT carry is added by itself.
 func (c *Conn) AddSecret(s string) {
-	if s == "" {
-		return
-	}
 	c.mu.Lock()
-	c.redact = append(c.redact, s)
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if s != "" && !slices.Contains(c.redact, s) {
+		c.redact = append(c.redact, s)
+	}
 }
 
 // Redact hides the secrets in s.

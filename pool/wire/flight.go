@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -85,6 +86,9 @@ func (c *Conn) enqueue(cmd string, stop bool) (*Pending, error) {
 			return nil, err
 		}
 		c.cork.Hold()
+	}
+	if v, arg, ok := strings.Cut(cmd, " "); ok && secret(Verb(v)) {
+		c.AddSecret(arg)
 	}
 	p := c.newPending(cmd, stop)
 	c.logCommand(p.cmd)
