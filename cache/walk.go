@@ -22,6 +22,7 @@ type walker struct {
 	when   moment
 	steps  int // in a row
 	window int // folders to be ahead
+	left   int // listings that may still be started before the walker's next step
 	under  int // listings under way
 	bytes  int64
 	ahead  map[*node]struct{} // folders listed and not used yet; bytes is their sum
@@ -40,7 +41,7 @@ func (c *Cache) walkedLocked(dir string) {
 	default:
 		w.steps++
 	}
-	w.at, w.when = dir, now
+	w.at, w.when, w.left = dir, now, w.window
 	c.runAheadLocked()
 }
 
@@ -135,7 +136,7 @@ type guess struct {
 
 func (g *guess) more() bool {
 	w := &g.c.walk
-	return g.left > 0 && w.under < g.c.o.Walk.Parallel && w.bytes < g.c.o.Walk.MaxBytes
+	return g.left > 0 && w.left > 0 && w.under < g.c.o.Walk.Parallel && w.bytes < g.c.o.Walk.MaxBytes
 }
 
 // below visits the folders in n, whose path is dir, that come after the name after.
@@ -166,6 +167,7 @@ func (g *guess) visit(parent *node, path, name string) {
 		return
 	}
 	g.c.walk.under++
+	g.c.walk.left--
 	g.c.launchLocked(g.c.o.Walk.Background(context.Background()), q, nil, true)
 }
 
