@@ -50,6 +50,9 @@ type Error struct {
 	// Advice says what the user can do about it, naming the option; "" when there is nothing to say.
 	Advice string
 	Err    error // the cause below, nil when the reply is the cause
+
+	// unsure: Kind is a guess from a reply that may mean several things; a look at the server may tell more.
+	unsure bool
 }
 
 // Error gives one line, fit for a log.

@@ -146,23 +146,3 @@ const (
 	CapExactTimes                      // listings carry exact times (MLSD)
 	CapVerify                          // SIZE or MLST tells what is there
 )
-
-// The methods of Pool, as the rooms above use them (each consumer declares the part it needs as its own interface):
-//
-//	New(cfg Config) (*Pool, error)                        checks the configuration; no network
-//	Connect(ctx) error                                    first login, root checked to be a folder
-//	Close()                                               ends all sessions; operations give KindClosed
-//	Stat(ctx, path) (Entry, error)                        one name; KindNotFound when it is absent
-//	StatMany(ctx, paths) ([]StatResult, error)            one flight for all; exact times
-//	List(ctx, dir) (*Listing, error)                      one folder, with hidden names, exact or not
-//	Mkdir, Rmdir, Remove(ctx, path) error
-//	Rename(ctx, from, to) error                           replaces a file at to where the server does
-//	SetAttrs(ctx, path, isDir, Attrs) error               mode and mtime, one flight
-//	Symlink(ctx, target, path) error
-//	Readlink(ctx, path) (string, error)
-//	Download(ctx, path, DownloadOptions) (Download, error)
-//	Upload(ctx, path, UploadOptions) (Upload, error)
-//	Can(ctx, Capability, probeDir string) (bool, error)   probes on a temporary file of ours in probeDir if unknown and allowed
-//	Known(Capability) (can, known bool)                   what is known without asking
-//	Stats() Stats                                         counters and gauges, JSON-tagged
-//	Check(ctx) (*Report, error)                           what `ftpsfs check` prints

@@ -1,0 +1,282 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// lane says what a connection is wanted for.
+type lane uint8
+
+// The lanes. Where two connections or more are allowed one is never given to laneTransfer or laneBackground: short
+// dialogues, listings and transfers that are known to be short always find it soon.
+const (
+	laneMeta       lane = iota // a dialogue of a few round trips, or a listing
+	laneShort                  // a transfer known to be short
+	laneTransfer               // a transfer of any length
+	laneBackground             // work nobody asked for yet
+	lanes
+)
+
+// pressAfter is how long a caller waits for a short dialogue of another to end before a transfer is asked to make room.
+const pressAfter = 250 * time.Millisecond
+
+var (
+	errClosed  = &Error{Kind: KindClosed}
+	errBusy    = errors.New("no connection became free")
+	errNoSpare = &Error{Kind: KindLimit, Reply: "no connection to spare for work ahead"}
+)
+
+// claim is a wish for a connection.
+type claim struct {
+	lane  lane
+	press func() // how to ask the future holder to make room; nil: it cannot
+	first bool   // a failed connect is the answer, do not wait for a better time
+}
+
+// waiter is a caller in the queue. It gets a connection or an error, once.
+type waiter struct {
+	claim
+	ready   chan struct{} // closed when c or err is set
+	c       *conn         // set under Pool.mu before ready is closed
+	err     error
+	pressAt time.Time // when it may ask others to make room although short dialogues are under way
+}
+
+func (w *waiter) fail(err error) {
+	w.err = err
+	close(w.ready)
+}
+
+// acquire lends a connection that was alive a moment ago. The caller must release it. Callers of one lane are served in
+// order. The error is a ctx error, or an *Error without operation and path.
+func (p *Pool) acquire(ctx context.Context, cl claim) (*conn, error) {
+	for {
+		c, err := p.wait(ctx, cl)
+		if err != nil {
+			return nil, err
+		}
+		if p.alive(ctx, c) {
+			return c, nil
+		}
+		p.release(c)
+	}
+}
+
+// wait queues for a connection.
+func (p *Pool) wait(ctx context.Context, cl claim) (*conn, error) {
+	w := &waiter{claim: cl, ready: make(chan struct{})}
+	if err := p.enqueue(w); err != nil {
+		return nil, err
+	}
+	select {
+	case <-w.ready:
+		return w.c, w.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	if i := slices.Index(p.queue, w); i >= 0 {
+		p.queue = slices.Delete(p.queue, i, i+1)
+		err := p.waitedInVainLocked(ctx)
+		p.pumpLocked()
+		p.mu.Unlock()
+		return nil, err
+	}
+	p.mu.Unlock()
+	<-w.ready // it was served at the last moment
+	if w.c != nil {
+		p.release(w.c)
+	}
+	return nil, context.Cause(ctx)
+}
+
+func (p *Pool) enqueue(w *waiter) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return errClosed
+	case w.lane == laneBackground && p.limit.now(p.cfg.MaxConns, p.now()) < 2:
+		return errNoSpare
+	case len(p.conns) == 0 && p.limit.err != nil && hopeless(p.limit.err.Kind) && p.now().Before(p.limit.dialAt):
+		return p.limit.err
+	}
+	w.pressAt = p.now().Add(pressAfter)
+	p.queue = append(p.queue, w)
+	p.startLocked()
+	p.pumpLocked()
+	return nil
+}
+
+// waitedInVainLocked says why there was no connection within ctx.
+func (p *Pool) waitedInVainLocked(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if p.limit.err != nil {
+		return p.limit.err
+	}
+	kind := KindTimeout
+	if p.limit.learned > 0 {
+		kind = KindLimit
+	}
+	return &Error{Kind: kind, Err: errBusy}
+}
+
+// alive asks a connection that was silent for long. The question is short, so that there is time for another connection.
+func (p *Pool) alive(ctx context.Context, c *conn) bool {
+	p.mu.Lock()
+	stale := c.stale(p.now())
+	p.mu.Unlock()
+	if !stale {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(checkBound, p.cfg.Timeout/3))
+	defer cancel()
+	return c.s.KeepAlive(ctx) == nil && p.proved(c)
+}
+
+// proved notes that the connection answered just now.
+func (p *Pool) proved(c *conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.proven = p.now()
+	return true
+}
+
+// release gives a connection back, or up if it is not usable any more.
+func (p *Pool) release(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	p.held[c.lane]--
+	if c.pressed {
+		p.pressed--
+	}
+	c.press, c.pressed = nil, false
+	if _, ours := p.conns[c]; !ours {
+		return
+	}
+	c.used = now
+	if p.closed || !c.usable(now) || len(p.conns) > p.limit.now(p.cfg.MaxConns, now) {
+		p.dropLocked(c)
+	} else {
+		c.proven = now
+		p.idle = append(p.idle, c)
+	}
+	p.pumpLocked()
+	p.poke()
+}
+
+// pumpLocked serves the queue: with idle connections, by opening new ones, by asking holders to make room.
+func (p *Pool) pumpLocked() {
+	if p.closed || len(p.queue) == 0 {
+		return
+	}
+	now := p.now()
+	most := p.limit.now(p.cfg.MaxConns, now)
+	held, dials, blocked, foreground := p.held, 0, 0, false
+	kept := p.queue[:0]
+	for _, w := range p.queue {
+		ok := room(w.lane, held, most) && (w.lane != laneBackground || !foreground)
+		if ok {
+			held[w.lane]++
+			if c := p.takeIdleLocked(now); c != nil {
+				p.grantLocked(w, c, now)
+				continue
+			}
+			dials++
+		} else if w.lane != laneBackground && p.mayPressLocked(w, now) {
+			blocked++
+		}
+		foreground = foreground || w.lane != laneBackground
+		kept = append(kept, w)
+	}
+	clear(p.queue[len(kept):])
+	p.queue = kept
+	p.dialLocked(dials-p.dialing-p.serviced, most, now, !foreground)
+	p.pressLocked(blocked)
+}
+
+// room says whether one more connection may be held for l.
+func room(l lane, held [lanes]int, most int) bool {
+	transfers := held[laneTransfer] + held[laneBackground]
+	free := most - transfers - held[laneMeta] - held[laneShort]
+	switch l {
+	case laneTransfer:
+		return free >= 1 && (most == 1 || transfers < most-1)
+	case laneBackground: // leaves one for a dialogue and one for a transfer, where there are so many
+		return free >= min(3, most) && transfers < most-1
+	}
+	return free >= 1
+}
+
+// takeIdleLocked gives the connection that was used last and is fit, and gives up those found unfit on the way.
+func (p *Pool) takeIdleLocked(now time.Time) *conn {
+	for n := len(p.idle); n > 0; n = len(p.idle) {
+		c := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		if c.usable(now) && c.s.Healthy() {
+			return c
+		}
+		p.dropLocked(c)
+	}
+	return nil
+}
+
+func (p *Pool) grantLocked(w *waiter, c *conn, now time.Time) {
+	p.held[w.lane]++
+	c.lane, c.press, c.since = w.lane, w.press, now
+	w.c = c
+	close(w.ready)
+}
+
+// dialLocked opens up to n more connections.
+func (p *Pool) dialLocked(n, most int, now time.Time, background bool) {
+	if now.Before(p.limit.dialAt) {
+		p.poke() // the janitor comes back at dialAt
+		return
+	}
+	for n = min(n, most-len(p.conns)-p.dialing); n > 0; n-- {
+		if !p.spawnLocked(func() { p.open(background) }) {
+			return
+		}
+		p.dialing++
+	}
+}
+
+// mayPressLocked says whether w is stuck: behind transfers, or behind short dialogues that are not short.
+func (p *Pool) mayPressLocked(w *waiter, now time.Time) bool {
+	if w.lane == laneTransfer || p.held[laneMeta]+p.held[laneShort] == 0 || !now.Before(w.pressAt) {
+		return true
+	}
+	p.poke() // the janitor comes back at pressAt
+	return false
+}
+
+// pressLocked asks holders to make room until as many were asked as there are callers stuck: work ahead first, then who
+// has held longest.
+func (p *Pool) pressLocked(blocked int) {
+	for p.pressed < blocked {
+		var victim *conn
+		for c := range p.conns {
+			if c.press == nil || c.pressed {
+				continue
+			}
+			if victim == nil || c.lane > victim.lane || c.lane == victim.lane && c.since.Before(victim.since) {
+				victim = c
+			}
+		}
+		if victim == nil {
+			return
+		}
+		victim.pressed = true
+		p.pressed++
+		p.counters.press.Add(1)
+		p.spawnLocked(victim.press)
+	}
+}

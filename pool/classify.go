@@ -1,0 +1,180 @@
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/ftpsfs/ftpsfs/pool/session"
+	"github.com/ftpsfs/ftpsfs/pool/trust"
+	"github.com/ftpsfs/ftpsfs/pool/wire"
+)
+
+// fail makes the *Error that leaves the pool, and counts it. ctx is the operation's: what ended it explains what it ended.
+// An *Error in err keeps its kind and gets the operation and the path it lacks.
+func (p *Pool) fail(ctx context.Context, op, path string, err error) *Error {
+	e := p.classify(ctx, op, path, err, judge)
+	p.counters.failed(e.Kind)
+	return e
+}
+
+// classify is fail for errors that may still turn out to be none; judgeReply reads refusals.
+func (p *Pool) classify(ctx context.Context, op, path string, err error, judgeReply func(wire.Reply) verdict) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		named := *e
+		if named.Op == "" {
+			named.Op, named.Path = op, path
+		}
+		return &named
+	}
+	e = &Error{Op: op, Path: path, Err: err}
+	var refused *wire.ReplyError
+	switch {
+	case errors.As(err, &refused):
+		v := judgeReply(refused.Reply)
+		e.Kind, e.unsure = v.kind, !v.sure
+		e.Code, e.Reply, e.Advice = refused.Reply.Code, oneLine(refused.Reply), refused.Advice
+		e.Err = nil
+	case p.ctx.Err() != nil, errors.Is(err, session.ErrClosed) && p.ctx.Err() != nil:
+		e.Kind = KindClosed
+	case ctx != nil && ctx.Err() != nil:
+		e.Kind = KindCanceled
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			e.Kind, e.Err = KindTimeout, wire.ErrTimeout
+		}
+	default:
+		e.Kind = transportKind(err)
+	}
+	var t *trust.Error
+	var greeting *session.GreetingError
+	switch {
+	case errors.As(err, &t):
+		e.Advice = t.Advice
+	case errors.As(err, &greeting):
+		e.Advice = greeting.Advice
+	}
+	return e
+}
+
+// oneLine gives the text of a reply without its code.
+func oneLine(r wire.Reply) string {
+	_, text, _ := strings.Cut(r.String(), " ")
+	return text
+}
+
+// transportKind classifies what is not a reply.
+func transportKind(err error) Kind {
+	var t *trust.Error
+	var cert *tls.CertificateVerificationError
+	var ne net.Error
+	switch {
+	case errors.Is(err, wire.ErrName):
+		return KindInvalidName
+	case errors.Is(err, wire.ErrTooLong):
+		return KindNameTooLong
+	case errors.As(err, &t):
+		return trustKind(t.Reason)
+	case errors.As(err, &cert):
+		return KindTrust
+	case errors.Is(err, wire.ErrClear):
+		return KindTLSPolicy
+	case errors.Is(err, wire.ErrInjected):
+		return KindTrust
+	case errors.Is(err, wire.ErrGarbage), errors.Is(err, wire.ErrUnsolicited):
+		return KindProtocol
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return KindTimeout
+	case errors.Is(err, context.Canceled):
+		return KindCanceled
+	}
+	return KindNetwork
+}
+
+func trustKind(r trust.Reason) Kind {
+	switch r {
+	case trust.ReasonVersion, trust.ReasonHandshake, trust.ReasonNotTLS:
+		return KindTLSPolicy
+	case trust.ReasonClientCert:
+		return KindAuth
+	}
+	return KindTrust
+}
+
+// loginError classifies a failed dial.
+func (p *Pool) loginError(err error) *Error {
+	e := p.classify(p.ctx, "login", "", err, judgeLogin)
+	var refused *wire.ReplyError
+	switch {
+	case errors.As(err, &refused) && protects(refused.Cmd):
+		e.Kind = KindTLSPolicy
+	case e.Kind == KindRefused:
+		e.Kind = KindAuth
+	}
+	return e
+}
+
+// protects tells the commands that protect a connection (RFC 2228, RFC 4217).
+func protects(cmd string) bool {
+	switch wire.Verb(cmd) {
+	case "AUTH", "AUTH TLS", "AUTH SSL", "PBSZ", "PROT", "CCC":
+		return true
+	}
+	return false
+}
+
+// judgeLogin reads a refusal between the greeting and the first command.
+func judgeLogin(r wire.Reply) verdict {
+	switch {
+	case isTooMany(r):
+		return verdict{KindLimit, true}
+	case r.Code == 530 || r.Code == 535 || r.Code == 430 || r.Code == 332:
+		return verdict{KindAuth, true}
+	case r.Code == 421:
+		return verdict{KindLimit, true} // "not available": by far most often there are too many
+	}
+	return judge(r)
+}
+
+// eofAtLogin says that the server hung up without a word: what ProFTPD does beyond MaxInstances.
+func eofAtLogin(e *Error) bool {
+	return e.Kind == KindNetwork && (errors.Is(e.Err, wire.ErrEOF) || errors.Is(e.Err, io.EOF))
+}
+
+// sessionReuse says that err is a server's complaint about a data channel that did not resume the control session.
+func sessionReuse(err error) bool {
+	var refused *wire.ReplyError
+	return errors.As(err, &refused) && isReuse(refused.Reply)
+}
+
+// brokenData marks a data channel that failed while it was read.
+type brokenData struct{ err error }
+
+func (e *brokenData) Error() string { return "data channel: " + e.err.Error() }
+func (e *brokenData) Unwrap() error { return e.err }
+
+// dataFailed says that the data connection could not be opened, or was lost; the control connection may live.
+func dataFailed(err error) bool {
+	var refused *wire.ReplyError
+	if errors.As(err, &refused) {
+		return refused.Reply.Code == 425 || refused.Reply.Code == 426
+	}
+	var broken *brokenData
+	var data *session.DataError
+	return errors.As(err, &broken) || errors.As(err, &data)
+}
+
+// reuseError says in words what could not be cured with a fresh connection.
+func reuseError(err error) *Error {
+	e := &Error{Kind: KindTLSPolicy, Err: err,
+		Advice: "the server demands that data channels resume the TLS session of the control connection and does not accept how: " +
+			"try -o tls_max=1.2, or turn the demand off on the server (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired)"}
+	var refused *wire.ReplyError
+	if errors.As(err, &refused) {
+		e.Code, e.Reply, e.Err = refused.Reply.Code, oneLine(refused.Reply), nil
+	}
+	return e
+}

@@ -1,0 +1,117 @@
+package pool
+
+import (
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/session"
+	"github.com/ftpsfs/ftpsfs/pool/wire"
+)
+
+// Ages of a connection.
+const (
+	// maxAge is when a session is given up although it works: TLS tickets, with which data channels resume it, were seen to
+	// die after 4 h.
+	maxAge = 3*time.Hour + 30*time.Minute
+	// trustFor is how long a connection that answered is believed to be alive. Longer than keepAlive: only a machine that
+	// was suspended, or a server that stopped answering, makes a connection older.
+	trustFor = 40 * time.Second
+	// checkBound is how long the answer of an old connection is waited for before another is made.
+	checkBound = 5 * time.Second
+)
+
+// conn is a session and who has it. Its fields but s are guarded by Pool.mu.
+type conn struct {
+	s       *session.Session
+	id      int
+	born    time.Time
+	proven  time.Time // when it last gave an answer
+	used    time.Time // when a caller last gave it back
+	lane    lane      // of the holder
+	press   func()    // asks the holder to make room, nil: it cannot
+	pressed bool      // it was asked
+	since   time.Time // when the holder got it
+	retire  bool      // not to be used again
+	noSpare bool      // the server would not open a data channel ahead
+}
+
+// stale says that the connection should be asked whether it lives before it is used.
+func (c *conn) stale(now time.Time) bool { return now.Sub(c.proven) > trustFor || now.Before(c.proven) }
+
+// usable says that the connection may be lent.
+func (c *conn) usable(now time.Time) bool {
+	return !c.retire && now.Sub(c.born) < maxAge && c.s.Poisoned() == nil
+}
+
+// retire makes a connection end with its present use.
+func (p *Pool) retire(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.retire = true
+}
+
+// retireAll makes all connections that exist now end with their present use.
+func (p *Pool) retireAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.retire = true
+	}
+	for _, c := range p.idle {
+		p.dropLocked(c)
+	}
+	p.idle = nil
+}
+
+// dropLocked gives a connection up. It must not be in p.idle any more, or p.idle is about to be replaced.
+func (p *Pool) dropLocked(c *conn) {
+	delete(p.conns, c)
+	p.spawnLocked(c.s.Close) // a pool that is closing closes it already
+}
+
+// open makes a new connection. It runs on a goroutine of its own; callers wait in the queue meanwhile.
+func (p *Pool) open(background bool) {
+	ctx, cancel := p.ctx, func() {}
+	if background {
+		ctx, cancel = p.background(p.cfg.Session.ConnectTimeout)
+	}
+	defer cancel()
+	cfg := p.cfg.Session
+	cfg.Quirks = p.memory.quirks()
+	s, err := session.Dial(ctx, cfg)
+	if err == nil {
+		p.counters.logins.Add(1)
+		p.counters.handshakes.Add(1)
+		info := s.Info()
+		p.srv.Store(newServerInfo(p.address(), p.cfg.Root, info))
+		p.memory.learnServer(p.server().identity, info.Quirks)
+		// A line written, nothing waited for: the first transfer finds its data channel made.
+		_ = s.Prepare(wire.Background(p.ctx))
+	}
+	if !p.opened(s, err) {
+		s.Close()
+	}
+}
+
+// opened takes the outcome of a dial. It reports false when the session is not wanted any more.
+func (p *Pool) opened(s *session.Session, err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialing--
+	if err != nil {
+		p.dialFailedLocked(p.loginError(err))
+		p.pumpLocked()
+		return true
+	}
+	if p.closed {
+		return false
+	}
+	now := p.now()
+	p.nextID++
+	c := &conn{s: s, id: p.nextID, born: now, proven: now, used: now}
+	p.conns[c] = struct{}{}
+	p.limit.grew(len(p.conns), p.cfg.MaxConns)
+	p.idle = append(p.idle, c)
+	p.pumpLocked()
+	p.poke()
+	return true
+}

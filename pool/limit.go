@@ -1,0 +1,137 @@
+package pool
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Back-offs.
+const (
+	firstBackOff  = 200 * time.Millisecond // after a failed connect
+	lastBackOff   = 5 * time.Second
+	firstGrowth   = 30 * time.Second // after the server would not take one more connection
+	lastGrowth    = 10 * time.Minute
+	firstRelogin  = time.Minute // after a refused login: servers lock accounts
+	lastRelogin   = 30 * time.Minute
+	fatalCoolDown = 2 * time.Second // after a failure that a moment will not cure (certificate, policy)
+)
+
+// limit is what was learned of how many connections may be made, and when. Guarded by Pool.mu.
+type limit struct {
+	learned int       // the server allows this many, 0: it refused nobody
+	retryAt time.Time // when one more than learned is tried
+	growth  time.Duration
+
+	dialAt   time.Time // no connect before
+	failures int       // connects failed in a row
+	err      *Error    // of the latest, nil after a success
+}
+
+// now gives the number of connections to have at most.
+func (l *limit) now(most int, t time.Time) int {
+	if l.learned == 0 {
+		return most
+	}
+	if !t.Before(l.retryAt) {
+		return min(most, l.learned+1)
+	}
+	return min(most, l.learned)
+}
+
+// full notes that the server refused a connection while there were open others.
+func (l *limit) full(open int, t time.Time) {
+	l.learned = max(1, open)
+	l.growth = backOff(l.growth, firstGrowth, lastGrowth)
+	l.retryAt = t.Add(l.growth)
+}
+
+// grew notes a success with open connections in all.
+func (l *limit) grew(open, most int) {
+	l.failures, l.err, l.dialAt = 0, nil, time.Time{}
+	if l.learned == 0 || open <= l.learned {
+		return
+	}
+	l.learned, l.growth = open, 0
+	if open >= most {
+		l.learned = 0
+	}
+}
+
+// failed notes a connect that came to nothing, for any other reason.
+func (l *limit) failed(e *Error, t time.Time) {
+	l.failures++
+	l.err = e
+	var d time.Duration
+	switch e.Kind {
+	case KindAuth:
+		d = exponential(firstRelogin, lastRelogin, l.failures)
+	case KindTrust, KindTLSPolicy, KindProtocol, KindUnsupported:
+		d = exponential(fatalCoolDown, time.Minute, l.failures)
+	default:
+		d = jitter(exponential(firstBackOff, lastBackOff, l.failures))
+	}
+	l.dialAt = t.Add(d)
+}
+
+// hopeless says that waiting for the next connect within an operation makes no sense.
+func hopeless(k Kind) bool {
+	switch k {
+	case KindAuth, KindTrust, KindTLSPolicy, KindProtocol, KindUnsupported, KindClosed:
+		return true
+	}
+	return false
+}
+
+// dialFailedLocked learns from a failed connect and tells those who wait for it in vain.
+func (p *Pool) dialFailedLocked(e *Error) {
+	now := p.now()
+	if p.closed {
+		return
+	}
+	open := len(p.conns)
+	p.log.Warn("no connection", "err", e, "open", open)
+	switch {
+	case open > 0 && (e.Kind == KindLimit || e.Kind == KindAuth || eofAtLogin(e)):
+		// The same credentials worked a moment ago: a refused login means "too many", too.
+		p.limit.full(open, now)
+	case open > 0:
+		p.limit.failed(e, now)
+		p.limit.err = nil // those who wait have other connections to wait for
+	default:
+		p.limit.failed(e, now)
+		p.failWaitersLocked(e, hopeless(e.Kind))
+	}
+	p.poke()
+}
+
+// failWaitersLocked ends the waiting of all, or of those who wanted the first answer.
+func (p *Pool) failWaitersLocked(e *Error, all bool) {
+	kept := p.queue[:0]
+	for _, w := range p.queue {
+		if all || w.first {
+			w.fail(e)
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	clear(p.queue[len(kept):])
+	p.queue = kept
+}
+
+func backOff(last, first, most time.Duration) time.Duration {
+	return min(most, max(first, 2*last))
+}
+
+// exponential gives first for n = 1, and twice as much for each further n.
+func exponential(first, most time.Duration, n int) time.Duration {
+	d := first
+	for ; n > 1 && d < most; n-- {
+		d *= 2
+	}
+	return min(d, most)
+}
+
+// jitter keeps clients that failed together from coming back together.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d/2+1)
+}
