@@ -182,6 +182,9 @@ func (r *fakeRemote) Symlink(_ context.Context, target, path string) error {
 }
 
 func (r *fakeRemote) Readlink(ctx context.Context, path string) (string, error) {
+	if err := r.change("readlink", path, func() {}); err != nil {
+		return "", err
+	}
 	e, err := r.Stat(ctx, path)
 	return e.Target, err
 }

@@ -41,11 +41,16 @@ func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 	if !linked {
 		return nil, syscall.ESTALE
 	}
+	given, made := s.links.given(at)
 	target, err := n.target(ctx, at)
+	if err != nil && made && pool.KindOf(err) == pool.KindUnsupported {
+		// This server makes links and does not tell where they point.
+		target, err = given, nil
+	}
 	if err != nil {
 		return nil, s.fail("readlink", at, err)
 	}
-	if s.cfg.Symlinks == SymlinksContain && !s.links.wasMade(at, target) {
+	if s.cfg.Symlinks == SymlinksContain && !(made && given == target) {
 		var ok bool
 		if target, ok = contain(at, target, s.cfg.Root); !ok {
 			return nil, syscall.EACCES
@@ -167,12 +172,12 @@ func (l *madeLinks) made(at, target string) {
 	}
 }
 
-// wasMade reports whether the link at a path was made here with this target.
-func (l *madeLinks) wasMade(at, target string) bool {
+// given tells the target with which the link at a path was made here.
+func (l *madeLinks) given(at string) (target string, made bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	given, ok := l.targets[at]
-	return ok && given == target
+	target, made = l.targets[at]
+	return target, made
 }
 
 func (l *madeLinks) removed(at string) {

@@ -261,13 +261,27 @@ func TestLinksAreShownContained(t *testing.T) {
 }
 
 func TestLinkMadeHereReadsBackAsGiven(t *testing.T) {
-	s, _ := newTestServerOver(t, Config{})
+	s, r := newTestServerOver(t, Config{})
 	var out fuse.EntryOut
 	in, errno := s.root.Symlink(quiet(), "/foobar", "l", &out)
 	wantErrno(t, "symlink", errno, 0)
-	got, errno := in.Operations().(*node).Readlink(quiet())
+	l := in.Operations().(*node)
+	got, errno := l.Readlink(quiet())
 	if string(got) != "/foobar" || errno != 0 {
 		t.Errorf("%q %v, want what was given", got, errno)
+	}
+	// A server that does not tell targets.
+	r.put("/l", pool.Entry{Type: pool.TypeSymlink})
+	r.refuse = map[string]pool.Kind{"readlink": pool.KindUnsupported}
+	s.cfg.Cache.Forget("/l")
+	if got, errno := l.Readlink(quiet()); string(got) != "/foobar" || errno != 0 {
+		t.Errorf("%q %v, want what was given", got, errno)
+	}
+	// Somebody has put another one there.
+	r.put("/l", pool.Entry{Type: pool.TypeSymlink, Target: "/elsewhere"})
+	s.cfg.Cache.Forget("/l")
+	if got, errno := l.Readlink(quiet()); string(got) != "elsewhere" || errno != 0 {
+		t.Errorf("%q %v, want it contained", got, errno)
 	}
 }
 
