@@ -260,8 +260,9 @@ var linkPromises = []promise{
 			s.Errorf("leads to %q, %v", to, err)
 		}
 		s.inMount("l", []byte("content"))
-		if b, err := os.ReadFile(s.disk("l")); err != nil || string(b) != "content" {
-			s.Errorf("on the server: %q, %v", b, err)
+		// On the server's disk it may be another, equal target: ProFTPD writes them from the root that it shows.
+		if b, err := os.ReadFile(s.mount().path(s.dir, "l")); err != nil || string(b) != "content" {
+			s.Errorf("through another mount: %q, %v", b, err)
 		}
 	}},
 	{"unsupported.link", func(s *scene) {

@@ -187,6 +187,10 @@ var writePromises = []promise{
 		s.ok(os.Chown(s.disk("d"), 0, 0))
 		err := os.WriteFile(s.path("d/f"), []byte("x"), 0o644)
 		s.fails("create", err, syscall.EACCES)
+		s.eventually("the name is gone", quiet, func() bool { // the kernel tells of the close later
+			_, err := os.Lstat(s.path("d/f"))
+			return os.IsNotExist(err)
+		})
 		s.missing("d/f")
 	}},
 	{"write.read-only", func(s *scene) {
@@ -291,6 +295,7 @@ func (s *scene) full() {
 	s.ok(os.WriteFile(server.Disk("f"), old, 0o644))
 	s.ok(os.Chown(server.Disk("f"), server.UID, server.GID))
 	m := mountServer(s.T, server)
+	m.keeps = true
 	for _, name := range []string{"new", "f"} {
 		f, err := os.OpenFile(m.path(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 		s.ok(err)

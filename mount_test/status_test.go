@@ -200,6 +200,9 @@ func (m *mnt) shared() bool {
 func (m *mnt) stateFiles() []string {
 	var files []string
 	_ = filepath.WalkDir(m.stateDir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == "recovery" && m.keeps {
+			return filepath.SkipDir
+		}
 		if err == nil && d.Type().IsRegular() && filepath.Ext(path) != ".json" && d.Name() != ".lock" && d.Name() != "lock" {
 			files = append(files, path)
 		}
