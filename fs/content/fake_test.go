@@ -454,8 +454,8 @@ func (u *fakeUpload) Write(p []byte) (int, error) {
 	}
 	n := len(p)
 	if u.cutAt >= 0 && u.sent+int64(n) > u.cutAt {
-		keep := max(0, u.cutAt-u.sent-s.q.cutKeeps)
-		u.store(p[:min(keep, int64(n))])
+		u.store(p[:u.cutAt-u.sent])
+		u.f.data = u.f.data[:int64(len(u.f.data))-min(s.q.cutKeeps, u.sent)]
 		return n, cut("store", u.name)
 	}
 	if s.q.disk > 0 && s.used()+int64(n) > s.q.disk {

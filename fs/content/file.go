@@ -43,21 +43,24 @@ type File struct {
 	settled bool       // the server has the content under the file's name, verified
 	own     bool       // the object has nothing that was ever acknowledged to an application
 	inPlace bool       // this file cannot be replaced by renaming
-	beside  bool       // the object is not the file itself
-	temp    *temp      // where the object is when beside; nil: it has no byte yet
-	aside   string     // where the old content is while a replacement in steps is under way, else ""
-	sent    int64      // length of the object, bytes under way included
-	kept    int64      // linear: as sent; staged: how much of the object still belongs to the content
-	snd     *sender    // linear: what brings bytes to the object; nil: nothing was sent by us
-	win     *window    // linear
-	stg     *stage.File
-	src     *reader.Reader // what a push reads of the object, nil outside a push
-	backup  *stage.File    // old content, while the new one is written in place because there is no other way
-	want    pool.Attrs     // asked for by the application, goes with the next upload
-	mode    *uint32        // what a new file, or the temporary one, is given without being asked
-	mtime   time.Time
-	broken  error // the content is lost; every flush says so until the file is emptied or let go
-	gone    bool  // unlinked
+	// onlyBeside: the server takes no STOR over an existing file
+	onlyBeside bool
+	beside     bool    // the object is not the file itself
+	temp       *temp   // where the object is when beside; nil: it has no byte yet
+	aside      string  // where the old content is while a replacement in steps is under way, else ""
+	sent       int64   // length of the object, bytes under way included
+	unsure     bool    // staged: the object may have more than sent
+	kept       int64   // linear: as sent; staged: how much of the object still belongs to the content
+	snd        *sender // linear: what brings bytes to the object; nil: nothing was sent by us
+	win        *window // linear
+	stg        *stage.File
+	src        *reader.Reader // what a push reads of the object, nil outside a push
+	backup     *stage.File    // old content, while the new one is written in place because there is no other way
+	want       pool.Attrs     // asked for by the application, goes with the next upload
+	mode       *uint32        // what a new file, or the temporary one, is given without being asked
+	mtime      time.Time
+	broken     error // the content is lost; every flush says so until the file is emptied or let go
+	gone       bool  // unlinked
 
 	writes   uint64 // changes made by applications
 	pushed   uint64 // writes, when a push was last tried

@@ -95,8 +95,10 @@ func (f *File) fault(h *Handle, err error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.errSeq++
-	f.err = err
+	if !errors.Is(err, f.err) || f.err == nil { // lost content is one failure, however often it is told
+		f.errSeq++
+		f.err = err
+	}
 	if h != nil {
 		h.seen = f.errSeq
 	}
@@ -216,7 +218,9 @@ func (f *File) lastWriter() {
 		return
 	}
 	if f.dirty() {
+		f.mu.Lock()
 		err := f.err
+		f.mu.Unlock()
 		if f.writes != f.pushed || !f.exists && f.pushed == 0 {
 			err = f.push(f.s.ctx, false)
 		}

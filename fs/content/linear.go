@@ -224,13 +224,13 @@ func (f *File) restart(ctx context.Context) error {
 func (f *File) target() {
 	switch {
 	case f.beside:
-	case f.exists && !f.own && !f.inPlace && f.s.cfg.Replace == ReplaceRename && f.base.Size > 0:
+	case f.onlyBeside, f.exists && !f.own && !f.inPlace && f.s.cfg.Replace == ReplaceRename && f.base.Size > 0:
 		f.beside = true
 	}
 	if f.win != nil {
 		f.win.hold(0)
 	}
-	f.own, f.settled, f.snd = true, false, nil
+	f.own, f.settled, f.unsure, f.snd = true, false, false, nil
 	f.sent, f.kept = 0, 0
 	f.renew()
 }

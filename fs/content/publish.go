@@ -25,16 +25,20 @@ func (f *File) push(ctx context.Context, lazy bool) error {
 		}
 		var err error
 		if f.stg != nil {
-			err = f.pushStaged(ctx, lazy)
+			var put bool
+			if put, err = f.pushStaged(ctx, lazy); put {
+				return nil
+			}
 		} else {
 			err = f.pushLinear(ctx)
 		}
 		if errors.Is(err, errStage) {
-			if err = f.toStaged(ctx); err == nil {
-				continue
+			err = errAgain
+			if f.stg == nil {
+				err = f.toStaged(ctx)
 			}
 		}
-		if !errors.Is(err, errAgain) {
+		if err == nil && !f.dirty() || err != nil && !errors.Is(err, errAgain) {
 			return err
 		}
 	}
@@ -105,7 +109,7 @@ func (f *File) settle(ctx context.Context, res pool.FinishResult) error {
 	if err == nil && wanted.ModTime != nil {
 		e.ModTime, e.Exact = wanted.ModTime.UTC().Truncate(1e9), true
 	}
-	f.exists, f.settled, f.own, f.beside, f.temp = true, true, false, false, nil
+	f.exists, f.settled, f.own, f.unsure, f.beside, f.temp = true, true, false, false, false, nil
 	f.base, f.mtime, f.mode, f.want = e, e.ModTime, nil, pool.Attrs{}
 	if f.backup != nil {
 		f.backup.Close(false)

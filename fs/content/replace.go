@@ -25,8 +25,14 @@ func (f *File) renameOver(ctx context.Context, e pool.Entry) error {
 	if !f.exists || !f.s.noReplace.Load() {
 		err = f.s.rename(ctx, from, name)
 	}
-	if err != nil && f.exists && (refused(err) || errors.Is(err, errNoReplace)) {
+	switch {
+	case err == nil || !refused(err) && !errors.Is(err, errNoReplace):
+	case f.exists:
 		err = f.renameRefused(ctx, err)
+	default: // a part of the new file is in the way, nobody was told that it is there
+		if err = f.s.removeIfThere(ctx, name); err == nil {
+			err = f.s.rename(ctx, from, name)
+		}
 	}
 	if err != nil {
 		f.s.cfg.Meta.Forget(name)
@@ -178,7 +184,7 @@ func (f *File) overwriteRefused(ctx context.Context, cause error) error {
 	if f.inPlace || f.backup != nil {
 		return f.restoreOld(ctx, cause)
 	}
-	f.beside, f.snd, f.inPlace = true, nil, false
+	f.beside, f.snd, f.onlyBeside = true, nil, true
 	f.sent, f.kept = 0, 0
 	return errAgain
 }

@@ -39,6 +39,7 @@ type sender struct {
 	s      *Store
 	path   func() string // where the object is now
 	src    replay
+	steady bool   // never interrupted for others: the server could not go on with it
 	before func() // called before every upload is opened: readers of the same object give up their downloads
 
 	// mu is held while bytes are on their way, over the network.
@@ -239,6 +240,7 @@ func (d *sender) open(ctx context.Context, off int64) error {
 	if d.append && !d.unsure {
 		modes = [2]pool.UploadMode{pool.UploadAppend, pool.UploadAt}
 	}
+	known := true
 	for _, m := range modes {
 		need := pool.CapResumeStore
 		if m == pool.UploadAppend {
@@ -252,6 +254,7 @@ func (d *sender) open(ctx context.Context, off int64) error {
 		if !ok {
 			continue
 		}
+		known = false
 		err = d.start(ctx, pool.UploadOptions{Mode: m, Offset: off})
 		if err == nil || !refused(err) {
 			return err
@@ -260,6 +263,9 @@ func (d *sender) open(ctx context.Context, off int64) error {
 	}
 	if off == 0 && d.base == 0 {
 		return d.start(ctx, pool.UploadOptions{Mode: pool.UploadStore})
+	}
+	if known {
+		d.s.noResume.Store(true)
 	}
 	return errNoResume
 }
@@ -270,7 +276,9 @@ func (d *sender) start(ctx context.Context, o pool.UploadOptions) error {
 	}
 	d.turn++
 	turn := d.turn
-	o.OnPressure = func() { d.s.goes(func() { d.yield(turn) }) }
+	if !d.steady {
+		o.OnPressure = func() { d.s.goes(func() { d.yield(turn) }) }
+	}
 	up, err := d.s.cfg.Remote.Upload(ctx, d.path(), o)
 	if err != nil {
 		return err
@@ -329,6 +337,16 @@ func (d *sender) suspendLocked(ctx context.Context) {
 	}
 }
 
+// idleEnough tells whether it is time to give the connection to somebody else. Where the server cannot go on with the
+// file, all of it will have to be sent once more.
+func (d *sender) idleEnough(now time.Time) bool {
+	idle := now.Sub(d.used)
+	if d.s.noResume.Load() {
+		return idle >= 10*idleBeforeYield
+	}
+	return idle >= idleBeforeYield || now.Sub(d.opened) >= sliceBeforeYield
+}
+
 // yield waits for a moment when nobody writes, or until the stream had its time, and then gives the connection up.
 func (d *sender) yield(turn uint64) {
 	tick := time.NewTicker(idleBeforeYield)
@@ -340,7 +358,7 @@ func (d *sender) yield(turn uint64) {
 			return
 		}
 		now := time.Now()
-		if now.Sub(d.used) >= idleBeforeYield || now.Sub(d.opened) >= sliceBeforeYield {
+		if d.idleEnough(now) {
 			d.suspendLocked(d.s.ctx)
 			d.mu.Unlock()
 			return

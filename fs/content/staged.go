@@ -125,29 +125,39 @@ func (f *File) dropStage() {
 	f.s.stats.staged.Add(-1)
 }
 
-// pushStaged uploads what is dirty, in the cheapest way that loses nothing.
-func (f *File) pushStaged(ctx context.Context, lazy bool) error {
-	snap := f.stg.Snapshot()
-	if len(snap.Dirty) == 0 && f.size == f.sent && f.kept == f.sent && (f.settled || f.beside && f.temp != nil) {
-		if f.settled && !f.beside {
-			return f.pushAttrs(ctx)
-		}
-		return f.publishStaged(ctx, snap.Gen, pool.FinishResult{AttrsErr: f.setAttrsOf(ctx)})
-	}
-	f.src = nil
+// pushStaged uploads what is dirty, in the cheapest way that loses nothing. later: it is put off.
+func (f *File) pushStaged(ctx context.Context, lazy bool) (later bool, err error) {
 	defer f.closeSource()
-	switch way, err := f.way(ctx, snap); {
+	snap := f.stg.Snapshot()
+	if len(snap.Dirty) == 0 && f.objectComplete() {
+		if f.settled && !f.beside {
+			return false, f.pushAttrs(ctx)
+		}
+		return false, f.publishStaged(ctx, snap.Gen, pool.FinishResult{AttrsErr: f.setAttrsOf(ctx)})
+	}
+	way, err := f.way(ctx, snap)
+	switch {
 	case err != nil:
-		return err
+		return false, err
 	case way == wayTail:
-		return f.pushTail(ctx)
+		return false, f.pushTail(ctx)
 	case way == wayPatch:
-		return f.pushPatches(ctx, snap)
+		return false, f.pushPatches(ctx, snap)
+	case lazy && f.lastPush > 0:
+		return true, nil // all of it would be sent for each of many flushes, and the application goes on writing
 	}
-	if lazy && f.lastPush > 0 {
-		return nil // all of it would be sent for each of many flushes, and the application goes on writing
+	return false, f.pushWhole(ctx)
+}
+
+// objectComplete tells whether the object is as long as the content, and may be published.
+func (f *File) objectComplete() bool {
+	switch {
+	case f.unsure || f.size != f.sent || f.kept != f.sent:
+		return false
+	case f.beside:
+		return f.temp != nil && !f.inPlace
 	}
-	return f.pushWhole(ctx)
+	return f.settled || f.own && !f.exists && f.sent > 0
 }
 
 // way is how staged content goes up.
@@ -160,14 +170,11 @@ const (
 )
 
 func (f *File) way(ctx context.Context, snap stage.Snapshot) (way, error) {
-	if f.sent == 0 || f.kept < f.sent || f.size < f.sent || f.beside && f.temp == nil {
+	if f.unsure || f.sent == 0 || f.kept < f.sent || f.size < f.sent || f.beside && (f.temp == nil || f.inPlace) {
 		return wayWhole, nil
 	}
 	if len(snap.Dirty) > 0 && snap.Dirty[0].Off >= f.sent {
-		ok, err := f.can(ctx, pool.CapAppend)
-		if err == nil && !ok {
-			ok, err = f.can(ctx, pool.CapResumeStore)
-		}
+		ok, err := f.resumes(ctx)
 		if ok || err != nil {
 			return wayTail, err
 		}
@@ -209,16 +216,14 @@ func (f *File) pushTail(ctx context.Context) error {
 	d.append, d.before = f.settled, f.suspendReaders
 	f.settled = false
 	res, err := f.sendStaged(ctx, d, f.sent)
-	f.sent = d.sentTo() // part of it may be there
-	f.kept = min(f.kept, f.sent)
 	if err != nil {
+		f.unsure = true // some of it may be there
 		if errors.Is(err, errNoResume) {
-			f.kept, f.sent = f.stg.Base().Size, f.stg.Base().Size
-			return f.pushWhole(ctx)
+			return errAgain
 		}
 		return err
 	}
-	f.kept = f.sent
+	f.sent, f.kept = f.size, f.size
 	return f.publishStaged(ctx, snap.Gen, res)
 }
 
@@ -302,6 +307,7 @@ func (f *File) pushPatches(ctx context.Context, snap stage.Snapshot) error {
 		}
 		var err error
 		if res, err = f.patch(ctx, r, fin); err != nil {
+			f.unsure = f.unsure || fin.Size > f.sent
 			return err
 		}
 		f.sent = fin.Size

@@ -27,6 +27,7 @@ type Store struct {
 	cancel context.CancelFunc
 
 	noReplace atomic.Bool // seen: RNTO over an existing file is refused
+	noResume  atomic.Bool // seen: neither APPE nor REST + STOR goes on with a file
 
 	mu     sync.Mutex
 	nextID uint64             // guarded by mu

@@ -17,6 +17,17 @@ func (f *File) pushWhole(ctx context.Context) error {
 			return err
 		}
 	}
+	resumes, err := f.resumes(ctx)
+	if err != nil {
+		return err
+	}
+	if !resumes {
+		// The upload must not wait for a download: it could not give its connection up.
+		if err := f.fillMissing(ctx); err != nil {
+			return err
+		}
+		f.closeSource()
+	}
 	old := f.temp
 	dst, err := f.destination(ctx)
 	if err != nil {
@@ -31,14 +42,12 @@ func (f *File) pushWhole(ctx context.Context) error {
 		where = dst.path
 	}
 	d := f.s.newSender(where, stagedReplay{f, ctx}, 0, false)
+	d.steady = !resumes
 	if dst == nil {
 		d.before = f.suspendReaders
 		f.settled = false
 	}
 	res, err := f.sendStaged(ctx, d, 0)
-	if errors.Is(err, errNoResume) {
-		err = errLost // cannot be: a replay that reaches back to the first byte starts anew
-	}
 	if err != nil {
 		return f.wholeFailed(ctx, dst, err)
 	}
@@ -51,11 +60,23 @@ func (f *File) pushWhole(ctx context.Context) error {
 	return f.publishStaged(ctx, snap.Gen, res)
 }
 
+// resumes tells whether the server goes on with a file, so that an upload can be interrupted.
+func (f *File) resumes(ctx context.Context) (bool, error) {
+	if f.s.noResume.Load() {
+		return false, nil
+	}
+	ok, err := f.can(ctx, pool.CapResumeStore)
+	if err == nil && !ok {
+		ok, err = f.can(ctx, pool.CapAppend)
+	}
+	return ok, err
+}
+
 // destination chooses where the whole content is sent: a new temporary name, or nil for the file itself. Whatever is
 // needed of a file that is about to be written over is fetched first.
 func (f *File) destination(ctx context.Context) (*temp, error) {
 	replace := f.exists && f.base.Size > 0 || f.sent > 0
-	if replace && !f.inPlace && f.s.cfg.Replace == ReplaceRename {
+	if f.onlyBeside || replace && !f.inPlace && f.s.cfg.Replace == ReplaceRename {
 		return f.s.newTemp(tempOp, f.path(), f.dir(), f.stageBase())
 	}
 	if f.exists && f.inPlace && f.s.cfg.Replace == ReplaceRename {
@@ -101,14 +122,18 @@ func (f *File) wholeFailed(ctx context.Context, dst *temp, err error) error {
 	if dst == nil {
 		// What the file holds now is nobody's content: everything is here, the next try sends it all.
 		f.sent, f.kept, f.own = 0, 0, f.own || f.backup == nil
-		if f.exists && refused(err) && !f.inPlace && f.s.cfg.Replace == ReplaceRename {
-			f.base.Size = max(f.base.Size, 1) // take the way of a file that must not be written over
+		if f.exists && refused(err) && !f.inPlace && !f.onlyBeside {
+			f.onlyBeside = true
 			return errAgain
 		}
 		return f.restoreOld(ctx, err)
 	}
 	plain := f.s.names.plain.Load()
 	dst.remove(ctx)
+	if errors.Is(err, errNoResume) {
+		f.s.noResume.Store(true) // learned the hard way
+		return errAgain
+	}
 	if !refused(err) {
 		return err
 	}
@@ -133,21 +158,31 @@ func (f *File) keep(reason string) {
 		f.s.keep(f.stg, reason)
 		f.stg = nil
 		f.s.stats.staged.Add(-1)
-	case f.broken == nil && f.size > 0 && f.windowStart() == 0 && f.win != nil && f.win.hold(0):
-		f.sent, f.kept = 0, 0
-		st, err := f.s.cfg.Stage.Create(f.path(), stage.Base{})
-		if err == nil {
-			err = f.unload(st)
-		}
-		if err != nil {
+	case f.broken == nil && f.win != nil && f.size > 0 && (f.win.hold(0) || f.sent < f.size && !f.own && !f.beside):
+		if err := f.keepLinear(reason); err != nil {
 			f.s.log.Error("content lost", "path", f.path(), "size", f.size, "reason", reason, "err", err)
-			break
 		}
-		f.s.keep(st, reason)
 	case f.size > 0 && (f.broken != nil || f.sent < f.size || f.snd != nil):
 		f.s.log.Error("content not complete on the server", "path", f.path(), "size", f.size, "reason", reason)
 	}
 	f.revert()
+}
+
+// keepLinear writes the window to the recovery folder. What is before it is on the server, under the file's name.
+func (f *File) keepLinear(reason string) error {
+	if f.win.hold(0) {
+		f.sent, f.kept = 0, 0
+	}
+	st, err := f.newStage()
+	if err != nil {
+		return err
+	}
+	if err := f.unload(st); err != nil {
+		st.Close(false)
+		return err
+	}
+	f.s.keep(st, reason)
+	return nil
 }
 
 // revert makes the file what the server has of it, as far as known.
