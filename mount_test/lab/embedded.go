@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// prepareEmbedded finds the binary. The server chooses its account, its CA and, unless told, its folder.
+// prepareEmbedded finds the binary. The server chooses its account, password and CA, new ones at each Restart.
 func (s *Server) prepareEmbedded() error {
 	binary := Binary(s.tb)
 	s.Root = s.opts.Root
@@ -18,12 +19,15 @@ func (s *Server) prepareEmbedded() error {
 		s.Root = Folder(s.tb, "ftpsfs-lab-root-")
 	}
 	args := []string{
-		"demo", "--serve", "--root", s.Root,
-		"--listen", s.Addr(), "--passive-ports", fmt.Sprintf("%d-%d", s.PassiveLow, s.PassiveHigh),
+		"demo", "--serve", "--root", s.Root, "--addr", s.Addr(), "--max-clients", strconv.Itoa(s.opts.MaxClients),
 	}
 	if s.Implicit {
 		args = append(args, "--implicit")
 	}
+	if s.opts.Version == "1.2" {
+		args = append(args, "--tls-max", "1.2")
+	}
+	s.PassiveLow, s.PassiveHigh = 0, 0 // it takes any
 	args = append(args, s.opts.Extra...)
 	s.command = func() (*command, error) { return &command{path: binary, args: args}, nil }
 	return nil
@@ -43,12 +47,18 @@ func (s *Server) startEmbedded(c *command) (*process, error) {
 		return nil, err
 	}
 	cmd.Stdout = in
+	stdin, stop, err := os.Pipe() // it serves until its input ends
+	if err != nil {
+		return nil, errors.Join(err, out.Close(), in.Close())
+	}
+	cmd.Stdin = stdin
 	p, err := launch(cmd, log)
 	in.Close()
+	stdin.Close()
 	if err != nil {
-		out.Close()
-		return nil, err
+		return nil, errors.Join(err, out.Close(), stop.Close())
 	}
+	p.stop = stop
 	if err := out.SetReadDeadline(time.Now().Add(startTimeout)); err != nil {
 		return nil, err
 	}

@@ -114,7 +114,6 @@ func Start(tb testing.TB, o Options) *Server {
 		Unavailable(tb, "%s: %v", o.Kind, err)
 	}
 	s.start()
-	s.URL = s.URLVia(s.Host)
 	tb.Cleanup(func() {
 		s.Stop()
 		if tb.Failed() {
@@ -176,6 +175,7 @@ func (s *Server) start() {
 	if err != nil {
 		s.tb.Fatalf("lab: %s: %v", s.Kind, err)
 	}
+	s.URL = s.URLVia(s.Host)
 	if err := s.await(); err != nil {
 		s.proc.kill()
 		s.tb.Fatalf("lab: %s did not start: %v\n%s", s.Kind, err, tail(s.Log(), 3000))

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,6 +18,7 @@ const stopTimeout = 3 * time.Second
 // process is a running server program with its session processes.
 type process struct {
 	cmd  *exec.Cmd
+	stop io.Closer     // what the program waits for to be closed, nil: it ends at SIGTERM
 	done chan struct{} // closed when the program has ended; then err is set
 	err  error
 }
@@ -64,7 +66,11 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 // terminate asks the program to end, then makes it, and ends its sessions too.
 func (p *process) terminate() {
 	sessions := descendants(p.pid())
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if p.stop != nil {
+		p.stop.Close()
+	} else {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	}
 	select {
 	case <-p.done:
 	case <-time.After(stopTimeout):
