@@ -37,7 +37,8 @@ type File struct {
 
 	// What follows is changed by the holder of an exclusive turn, and read by holders of any turn.
 
-	exists  bool       // the server has something under the file's name
+	exists  bool       // the server has something under the file's name that an application was told of
+	litter  bool       // it has part of a new file there that nobody was told of
 	base    pool.Entry // what it told of it last
 	size    int64      // of the content
 	settled bool       // the server has the content under the file's name, verified

@@ -192,7 +192,7 @@ func (f *File) sendFailed(ctx context.Context, err error) error {
 		return errStage
 	case f.beside && refused(err) && f.win.hold(0):
 		return f.besideRefused(ctx, err)
-	case !f.beside && f.exists && refused(err) && f.snd.base == 0 && f.win.hold(0):
+	case !f.beside && (f.exists || f.litter) && refused(err) && f.snd.base == 0 && f.win.hold(0):
 		return f.overwriteRefused(ctx, err)
 	case errors.Is(err, errLost) && f.win.hold(0):
 		f.target()
@@ -224,7 +224,9 @@ func (f *File) restart(ctx context.Context) error {
 func (f *File) target() {
 	switch {
 	case f.beside:
-	case f.onlyBeside, f.exists && !f.own && !f.inPlace && f.s.cfg.Replace == ReplaceRename && f.base.Size > 0:
+	case !f.exists:
+		f.litter = f.litter || f.sent > 0 || f.snd != nil && f.snd.begun()
+	case f.onlyBeside, !f.own && !f.inPlace && f.s.cfg.Replace == ReplaceRename && f.base.Size > 0:
 		f.beside = true
 	}
 	if f.win != nil {

@@ -109,6 +109,7 @@ func (f *File) settle(ctx context.Context, res pool.FinishResult) error {
 	if err == nil && wanted.ModTime != nil {
 		e.ModTime, e.Exact = wanted.ModTime.UTC().Truncate(1e9), true
 	}
+	f.litter = false
 	f.exists, f.settled, f.own, f.unsure, f.beside, f.temp = true, true, false, false, false, nil
 	f.base, f.mtime, f.mode, f.want = e, e.ModTime, nil, pool.Attrs{}
 	if f.backup != nil {

@@ -181,7 +181,15 @@ func (f *File) goInPlace(ctx context.Context, cause error) error {
 
 // overwriteRefused is called when STOR over the existing file was refused: some servers only take new names.
 func (f *File) overwriteRefused(ctx context.Context, cause error) error {
-	if f.inPlace || f.backup != nil {
+	switch {
+	case f.litter:
+		f.litter = false
+		if err := f.s.removeIfThere(ctx, f.path()); err != nil {
+			return cause
+		}
+		f.sent, f.kept, f.snd = 0, 0, nil
+		return errAgain
+	case f.inPlace || f.backup != nil:
 		return f.restoreOld(ctx, cause)
 	}
 	f.beside, f.snd, f.onlyBeside = true, nil, true

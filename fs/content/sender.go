@@ -115,6 +115,13 @@ func (d *sender) sentTo() int64 {
 	return d.off
 }
 
+// begun reports whether the object was made.
+func (d *sender) begun() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.made
+}
+
 // settle says that everything up to now counts as safe: from here on the object is only continued.
 func (d *sender) settle() {
 	d.mu.Lock()

@@ -59,7 +59,7 @@ func (f *File) leaveServer(ctx context.Context) (there, needed bool) {
 	if f.snd != nil {
 		f.snd.suspend(ctx)
 	}
-	there = f.exists || !f.beside && f.snd != nil
+	there = f.exists || f.litter || !f.beside && (f.snd != nil || f.sent > 0)
 	switch {
 	case f.kept == 0 || f.readers() == 0:
 	case f.stg != nil:
@@ -119,7 +119,7 @@ func (f *File) forgetName(ctx context.Context, needed bool) {
 		f.backup.Close(false)
 		f.backup = nil
 	}
-	f.gone, f.exists, f.settled, f.snd = true, false, false, nil
+	f.gone, f.exists, f.litter, f.settled, f.snd = true, false, false, false, nil
 	f.want = pool.Attrs{}
 }
 

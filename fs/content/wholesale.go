@@ -122,6 +122,10 @@ func (f *File) wholeFailed(ctx context.Context, dst *temp, err error) error {
 	if dst == nil {
 		// What the file holds now is nobody's content: everything is here, the next try sends it all.
 		f.sent, f.kept, f.own = 0, 0, f.own || f.backup == nil
+		if f.litter && refused(err) {
+			return f.overwriteRefused(ctx, err)
+		}
+		f.litter = !f.exists
 		if f.exists && refused(err) && !f.inPlace && !f.onlyBeside {
 			f.onlyBeside = true
 			return errAgain

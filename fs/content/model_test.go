@@ -1,0 +1,374 @@
+package content
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool"
+)
+
+// The model: files by name, each with its content; the tree of fs in miniature.
+type modelFile struct {
+	n       *node
+	f       *File
+	handles []*modelHandle
+	data    []byte
+	flushed bool // the server must have exactly data
+	linked  bool
+}
+
+type modelHandle struct {
+	h     *Handle
+	file  *modelFile
+	flags OpenFlags
+}
+
+type model struct {
+	t     *testing.T
+	k     *kit
+	r     *rand.Rand
+	files map[string]*modelFile
+	loose []*modelFile // unlinked, still open
+	trace []string
+}
+
+var modelNames = []string{"/a", "/b", "/d/a", "/d/b", "/e/c"}
+
+func TestModel(t *testing.T) {
+	for name, q := range servers {
+		if q.fixedFolder != "" || q.noRenameAtAll {
+			continue // files come and go in the model
+		}
+		for _, replace := range []Replace{ReplaceRename, ReplaceInPlace} {
+			if replace == ReplaceInPlace && name != "all" && name != "pure" {
+				continue
+			}
+			t.Run(fmt.Sprint(name, " ", replace), func(t *testing.T) {
+				t.Parallel()
+				ops, seeds := 2000, 2
+				if testing.Short() {
+					ops, seeds = 300, 1
+				}
+				for seed := range seeds {
+					k := newKit(t, q, func(c *Config) { c.Replace, c.ReplayBytes = replace, 512<<10 })
+					runModel(t, k, uint64(seed), ops)
+				}
+			})
+		}
+	}
+}
+
+func runModel(t *testing.T, k *kit, seed uint64, ops int) {
+	m := &model{t: t, k: k, r: rand.New(rand.NewPCG(seed, 42)), files: map[string]*modelFile{}}
+	defer func() {
+		if t.Failed() {
+			end := slices.Index(m.trace, "end")
+			if end < 0 {
+				end = len(m.trace)
+			}
+			for _, line := range m.trace[max(0, end-40):] {
+				t.Log(line)
+			}
+		}
+	}()
+	for range ops {
+		m.step()
+	}
+	m.say("end")
+	for _, mf := range m.all() {
+		for len(mf.handles) > 0 {
+			m.closeHandle(mf.handles[0])
+		}
+	}
+	m.check()
+}
+
+func (m *model) say(format string, a ...any) { m.trace = append(m.trace, fmt.Sprintf(format, a...)) }
+
+func (m *model) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *model) all() []*modelFile {
+	all := append([]*modelFile{}, m.loose...)
+	for _, name := range modelNames {
+		if mf := m.files[name]; mf != nil {
+			all = append(all, mf)
+		}
+	}
+	return all
+}
+
+func (m *model) anyHandle() *modelHandle {
+	var hs []*modelHandle
+	for _, mf := range m.all() {
+		hs = append(hs, mf.handles...)
+	}
+	if len(hs) == 0 {
+		return nil
+	}
+	return hs[m.r.IntN(len(hs))]
+}
+
+func (m *model) step() {
+	name := modelNames[m.r.IntN(len(modelNames))]
+	if m.r.IntN(100) < 12 {
+		m.openFile(name)
+		return
+	}
+	if m.r.IntN(100) < 4 {
+		m.unlinkFile(name)
+		return
+	}
+	if m.r.IntN(100) < 4 {
+		m.renameFile(name, modelNames[m.r.IntN(len(modelNames))])
+		return
+	}
+	h := m.anyHandle()
+	if h == nil {
+		m.openFile(name)
+		return
+	}
+	switch n := m.r.IntN(100); {
+	case n < 45:
+		m.writeFile(h)
+	case n < 70:
+		m.readFile(h)
+	case n < 78:
+		m.truncateFile(h)
+	case n < 90:
+		m.flushFile(h)
+	case n < 93:
+		m.attrs(h)
+	default:
+		m.closeHandle(h)
+	}
+}
+
+func (m *model) openFile(name string) {
+	flags := OpenFlags{Read: m.r.IntN(3) > 0, Write: m.r.IntN(4) > 0}
+	if !flags.Read && !flags.Write {
+		flags.Read = true
+	}
+	mf := m.files[name]
+	switch {
+	case mf == nil:
+		flags.Write = true
+		n := &node{path: name}
+		mf = &modelFile{n: n, linked: true}
+		mf.f = m.k.s.File(n, pool.Entry{Name: path.Base(name)}, true)
+		m.files[name] = mf
+	case mf.f == nil: // closed: as after a lookup
+		e, err := m.k.srv.Stat(bg, name)
+		m.must(err)
+		mf.f = m.k.s.File(mf.n, e, false)
+	}
+	if flags.Write {
+		flags.Append, flags.Truncate = m.r.IntN(5) == 0, m.r.IntN(4) == 0
+	}
+	m.say("open %s %+v", name, flags)
+	h, err := mf.f.Open(bg, flags)
+	m.must(err)
+	if flags.Truncate {
+		mf.data, mf.flushed = nil, false
+	}
+	mf.handles = append(mf.handles, &modelHandle{h, mf, flags})
+}
+
+func (m *model) writeFile(h *modelHandle) {
+	if !h.flags.Write {
+		return
+	}
+	mf := h.file
+	size := 1 + m.r.IntN(5000)
+	if m.r.IntN(10) == 0 {
+		size = m.r.IntN(600_000)
+	}
+	off := int64(len(mf.data))
+	switch m.r.IntN(10) {
+	case 0, 1:
+		off = m.r.Int64N(off + 1)
+	case 2:
+		off += m.r.Int64N(200_000)
+	}
+	p := make([]byte, size)
+	for i := range p {
+		p[i] = byte(m.r.Uint32())
+	}
+	if h.flags.Append {
+		off = int64(len(mf.data))
+	}
+	m.say("write %s %d+%d of %d", mf.n.path, off, size, len(mf.data))
+	_, err := h.h.WriteAt(bg, p, off)
+	m.must(err)
+	if grow := off + int64(size) - int64(len(mf.data)); grow > 0 {
+		mf.data = append(mf.data, make([]byte, grow)...)
+	}
+	copy(mf.data[off:], p)
+	mf.flushed = false
+}
+
+func (m *model) readFile(h *modelHandle) {
+	mf := h.file
+	off := m.r.Int64N(int64(len(mf.data)) + 10)
+	p := make([]byte, 1+m.r.IntN(100_000))
+	m.say("read %s %d+%d of %d", mf.n.path, off, len(p), len(mf.data))
+	n, err := h.h.ReadAt(bg, p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		m.t.Fatal(err)
+	}
+	want := mf.data[min(off, int64(len(mf.data))):]
+	want = want[:min(len(want), len(p))]
+	if !bytes.Equal(p[:n], want) {
+		same(m.t, "read of "+mf.n.path, p[:n], want)
+	}
+	if e := mf.f.Entry(); e.Size != int64(len(mf.data)) {
+		m.t.Fatalf("size %d, want %d", e.Size, len(mf.data))
+	}
+}
+
+func (m *model) truncateFile(h *modelHandle) {
+	mf := h.file
+	size := m.r.Int64N(int64(len(mf.data)) + 5000)
+	if m.r.IntN(4) == 0 {
+		size = 0
+	}
+	m.say("truncate %s %d of %d", mf.n.path, size, len(mf.data))
+	m.must(mf.f.Truncate(bg, size))
+	if grow := size - int64(len(mf.data)); grow > 0 {
+		mf.data = append(mf.data, make([]byte, grow)...)
+	}
+	mf.data = mf.data[:size:size]
+	mf.flushed = false
+}
+
+func (m *model) flushFile(h *modelHandle) {
+	mf := h.file
+	m.say("flush %s %d", mf.n.path, len(mf.data))
+	var err error
+	if h.flags.Write && m.r.IntN(2) == 0 {
+		err = h.h.Flush(bg, false)
+	} else {
+		err = h.h.Fsync(bg)
+	}
+	m.must(err)
+	mf.flushed = true
+	m.onServer(mf)
+}
+
+func (m *model) attrs(h *modelHandle) {
+	mf := h.file
+	when := time.Unix(1_000_000_000+m.r.Int64N(1e8), 0).UTC()
+	m.say("utimes %s", mf.n.path)
+	m.must(mf.f.SetAttrs(bg, pool.Attrs{ModTime: &when}))
+	if mf.linked {
+		m.must(h.h.Fsync(bg))
+		mf.flushed = true
+		m.onServer(mf)
+		if e, err := m.k.srv.Stat(bg, mf.n.path); err != nil || !e.ModTime.Equal(when) {
+			m.t.Fatalf("mtime %v, want %v (%v)", e.ModTime, when, err)
+		}
+	}
+}
+
+func (m *model) onServer(mf *modelFile) {
+	if mf.linked && mf.flushed {
+		same(m.t, "server's "+mf.n.path, []byte(m.k.srv.content(mf.n.path)), mf.data)
+	}
+}
+
+func (m *model) closeHandle(h *modelHandle) {
+	mf := h.file
+	m.say("close %s", mf.n.path)
+	m.must(h.h.Flush(bg, false))
+	h.h.Release()
+	for i, other := range mf.handles {
+		if other == h {
+			mf.handles = append(mf.handles[:i:i], mf.handles[i+1:]...)
+		}
+	}
+	if h.flags.Write {
+		mf.flushed = true
+		m.onServer(mf)
+	}
+	if len(mf.handles) > 0 {
+		return
+	}
+	mf.f.Close()
+	mf.f = nil
+	for i, l := range m.loose {
+		if l == mf {
+			m.loose = append(m.loose[:i:i], m.loose[i+1:]...)
+		}
+	}
+}
+
+func (m *model) unlinkFile(name string) {
+	mf := m.files[name]
+	if mf == nil {
+		return
+	}
+	m.say("unlink %s", name)
+	if mf.f == nil {
+		m.must(m.k.srv.Remove(bg, name))
+	} else {
+		m.k.unlink(mf.n, mf.f)
+		m.loose = append(m.loose, mf)
+	}
+	mf.linked = false
+	mf.n.unlink()
+	delete(m.files, name)
+	if m.k.srv.content(name) != "absent" {
+		m.t.Fatalf("%s is still there", name)
+	}
+}
+
+func (m *model) renameFile(from, to string) {
+	mf, over := m.files[from], m.files[to]
+	if mf == nil || from == to {
+		return
+	}
+	if m.k.srv.q.noOverwrite && over != nil || m.k.srv.q.stickyRename && over != nil {
+		return // that is fs's concern
+	}
+	m.say("rename %s %s", from, to)
+	r, err := m.k.s.BeforeRename(bg, from, to)
+	m.must(err)
+	if err := m.k.srv.Rename(bg, from, to); err != nil {
+		r.Done(false)
+		m.t.Fatal(err)
+	}
+	if over != nil {
+		over.n.unlink()
+		over.linked = false
+		if over.f != nil {
+			m.loose = append(m.loose, over)
+		}
+	}
+	mf.n.move(to)
+	delete(m.files, from)
+	m.files[to] = mf
+	r.Done(true)
+}
+
+// check compares all that is on the server with the model.
+func (m *model) check() {
+	for _, name := range m.k.srv.names() {
+		if m.files[name] == nil {
+			m.t.Errorf("%s on the server should not be", name)
+		}
+	}
+	for name, mf := range m.files {
+		same(m.t, "server's "+name, []byte(m.k.srv.content(name)), mf.data)
+	}
+}
