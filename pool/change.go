@@ -79,6 +79,10 @@ func (p *Pool) Rename(ctx context.Context, from, to string) error {
 		return absent(rs[0].Err) && rs[1].Err == nil, nil
 	}
 	err = p.change(ctx, call{op: "rename", path: from, settle: settle}, "RNFR "+absFrom, "RNTO "+absTo)
+	var e *Error
+	if errors.As(err, &e) && e.Kind == KindExists {
+		e.unsure = true // some say so of a folder that is full, or that a file would replace
+	}
 	return p.explain(ctx, err, func(e *Error) Kind { return p.whyNotRenamed(ctx, from, to, e) })
 }
 

@@ -329,7 +329,7 @@ func TestRoot(t *testing.T) {
 	}
 	write(t, e, "sub/deep/f", "x")
 	write(t, e, "file", "x")
-	for root, want := range map[string]Kind{"sub/deep": KindOther, "/sub/deep/": KindOther, "missing": KindNotFound, "file": KindNotFound} {
+	for root, want := range map[string]Kind{"sub/deep": KindOther, "/sub/deep/": KindOther, "missing": KindNotFound, "file": KindNotDir} {
 		cfg := e.cfg
 		cfg.Root = root
 		p, err := New(cfg)

@@ -42,7 +42,8 @@ func newServerInfo(address, root string, info session.Info) *serverInfo {
 	return s
 }
 
-// identity names a server and its version. Digits of the greeting do not count: it tells the time, or how many are logged in.
+// identity names a server and its version. Digits of the greeting do not count: it tells the time, or how many are logged
+// in. Nor does the order of what FEAT tells.
 func identity(address string, info session.Info) string {
 	h := sha256.New()
 	fmt.Fprintln(h, strings.Map(func(r rune) rune {
@@ -51,9 +52,9 @@ func identity(address string, info session.Info) string {
 		}
 		return r
 	}, info.Greeting))
-	for _, f := range featureList(info.Features) {
-		fmt.Fprintln(h, f)
-	}
+	words := strings.FieldsFunc(strings.Join(featureList(info.Features), " "), func(r rune) bool { return r == ' ' || r == ';' || r == '*' })
+	slices.Sort(words)
+	fmt.Fprintln(h, words)
 	return address + " " + hex.EncodeToString(h.Sum(nil)[:8])
 }
 
