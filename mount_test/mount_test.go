@@ -34,7 +34,7 @@ type mnt struct {
 	base     status // at the start, after the first listing
 	ended    bool
 	lenient  bool // the test broke something: gauges and exit status are not checked
-	keeps    bool    // content that cannot be stored is allowed in the recovery folder
+	keeps    bool // content that cannot be stored is allowed in the recovery folder
 	watchdog *time.Timer
 }
 

@@ -53,12 +53,12 @@ func refusals(t *testing.T, ca *lab.Authority) []refusal {
 		withFake("unknown CA", script{cert: &stranger, replies: goodReplies()}, "certificate", "unknown authority", "trust"),
 		withFake("wrong host name", script{cert: bad(lab.CertSpec{Hosts: []string{"other.test"}}), replies: goodReplies()}, "127.0.0.1", "name"),
 		withFake("expired", script{cert: bad(lab.CertSpec{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-24 * time.Hour)}), replies: goodReplies()}, "expired"),
-		withFake("not yet valid", script{cert: bad(lab.CertSpec{NotBefore: time.Now().Add(24 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour)}), replies: goodReplies()}, "not yet valid"),
+		withFake("not yet valid", script{cert: bad(lab.CertSpec{NotBefore: time.Now().Add(24 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour)}), replies: goodReplies()}, "not valid before"),
 		withFake("certificate for clients", script{cert: bad(lab.CertSpec{Client: true}), replies: goodReplies()}, "usage"),
 		withFake("no AUTH TLS", script{replies: noAuth}, "auth tls", "tls"),
 		withFake("PROT refused", script{cert: &good, replies: noProt}, "prot"),
 		withFake("SSH server", script{greeting: "SSH-2.0-OpenSSH_9.2p1"}, "ssh"),
-		withFake("HTTP server", script{greeting: "HTTP/1.1 400 Bad Request"}, "http"),
+		withFake("HTTP server", script{greeting: "HTTP/1.1 400 Bad Request"}, "web server"),
 		withFake("silent server", script{silent: true}, "connect_timeout", "time", "answer"),
 		{name: "refused port", url: func(t *testing.T) string { return "ftps://someone@" + closedPort(t) + "/" }, says: []string{"refused"}},
 		{name: "unreachable host", url: func(t *testing.T) string { return "ftps://someone@" + deafPort(t) + "/" }, says: []string{"connect_timeout", "time"}},
@@ -115,6 +115,13 @@ func TestRefusedByStrictServers(t *testing.T) {
 			t.Errorf("a password was sent:\n%s", s.Log())
 		}
 	})
+}
+
+// TestResumptionThatCannotBe: a ProFTPD with TLS 1.2 alone and no tickets demands that sessions are resumed by their ID,
+// which Go's TLS cannot. The mount is refused with the reason.
+func TestResumptionThatCannotBe(t *testing.T) {
+	s := cell{lab.ProFTPD, false, "1.2"}.start(t, "TLSSessionTickets off")
+	refused(t, s.URL, s.Password, []string{"cacert=" + s.CAFile}, []string{"resume"})
 }
 
 // refused runs a mount that must fail.

@@ -28,6 +28,10 @@ func (s *Server) prepareProFTPD() error {
 	if s.opts.Version != "" {
 		protocols = "TLSv" + s.opts.Version
 	}
+	tickets := "off" // the default; with TLS 1.3 there are tickets all the same
+	if s.opts.Version == "1.2" {
+		tickets = "on" // else sessions resume by session ID only, which Go's TLS does not know
+	}
 	ipv6 := "off"
 	if strings.Contains(s.Host, ":") {
 		ipv6 = "on"
@@ -45,7 +49,7 @@ func (s *Server) prepareProFTPD() error {
 		"TimesGMT on", "Umask 022",
 		fmt.Sprintf("PassivePorts %d %d", s.PassiveLow, s.PassiveHigh),
 		"TimeoutIdle " + strconv.Itoa(int(s.opts.IdleTimeout/time.Second)),
-		"TLSEngine on", "TLSRequired on", "TLSProtocol " + protocols, "TLSLog " + s.logFile(),
+		"TLSEngine on", "TLSRequired on", "TLSProtocol " + protocols, "TLSLog " + s.logFile(), "TLSSessionTickets " + tickets,
 		"TLSRSACertificateFile " + cert.File, "TLSRSACertificateKeyFile " + cert.KeyFile,
 	}
 	if s.Implicit {
