@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -18,7 +19,12 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childPlay) != "" {
+		os.Exit(playChild())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // node is the Name of a file in tests.
 type node struct {
