@@ -35,7 +35,7 @@ func endTLS(c *tls.Conn) error {
 	}
 	_ = c.SetReadDeadline(time.Now().Add(byeTimeout))
 	_, _ = io.Copy(io.Discard, io.LimitReader(c, 1))
-	return c.NetConn().SetDeadline(time.Time{})
+	return c.NetConn().SetDeadline(time.Time{}) // CloseWrite leaves one in the past
 }
 
 // recordConn never reads beyond the TLS record that it is in, so that what follows the last record stays in the socket

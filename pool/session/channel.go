@@ -121,6 +121,16 @@ func (ch *channel) usable() bool {
 	return alive(ch.conn.Conn, ch.begun.Load())
 }
 
+// silent says that the channel is connected and the peer has not sent a byte on it.
+func (ch *channel) silent() bool {
+	select {
+	case <-ch.ready:
+		return ch.err == nil && !ch.conn.heard.Load()
+	default:
+		return false
+	}
+}
+
 // Prepare begins to make the spare data channel: the command leaves now, the connection is made aside. It returns when the
 // command was written, and does nothing when there is a spare or a transfer. Other commands may follow at once.
 func (s *Session) Prepare(ctx context.Context) error {

@@ -263,10 +263,8 @@ func (s *Session) secured(ctx context.Context, d *Data) (*Data, error) {
 
 // unsecured ends a transfer whose data channel did not come about, and finds out why.
 func (s *Session) unsecured(d *Data, cause error) error {
-	early := !d.ch.late && d.ch.conn != nil && !d.ch.conn.heard.Load()
-	if d.ch.err == nil && d.ch.conn != nil {
-		d.ch.conn.reset()
-	}
+	early := !d.ch.late && d.ch.silent()
+	d.ch.discard()
 	reply, err := d.lastReply()
 	cause = trust.Explain(cause)
 	var untrusted *trust.Error

@@ -22,7 +22,7 @@ func (p *Policy) Channels() *Channels { return &Channels{policy: p} }
 // Control is the configuration for the control connection. It never resumes.
 func (c *Channels) Control() *tls.Config {
 	cfg := c.policy.base()
-	cfg.ClientSessionCache = view{store: &c.store, control: true}
+	cfg.ClientSessionCache = &view{store: &c.store, control: true}
 	if c.policy.ownRules() {
 		cfg.InsecureSkipVerify = true // replaced by the rules in verify
 		cfg.VerifyConnection = c.policy.verify
@@ -43,7 +43,7 @@ func (c *Channels) Data() *tls.Config {
 	control := c.control
 	c.mu.Unlock()
 	cfg := c.policy.base()
-	cfg.ClientSessionCache = view{store: &c.store}
+	cfg.ClientSessionCache = &view{store: &c.store}
 	if control != nil && control.HelloRetryRequest {
 		// The server wanted another key share than the one that we would offer first; offering it at once saves a round trip.
 		cfg.CurvePreferences = []tls.CurveID{control.CurveID}
@@ -74,20 +74,20 @@ func (c *Channels) verifyData(control *tls.ConnectionState, s tls.ConnectionStat
 type sessions struct {
 	mu   sync.Mutex
 	list []*ticket // oldest first. guarded by mu
-	last *ticket   // handed out last. guarded by mu
 }
 
 type ticket struct {
 	state   *tls.ClientSessionState
 	control bool // came on the control connection
-	used    bool
+	used    bool // guarded by sessions.mu
+	failed  int  // handshakes with it that did not end well. guarded by sessions.mu
 }
 
 const maxTickets = 16
 
 // take gives the ticket for the next data channel: the newest unused one from the control connection (some servers accept
 // only that), then the newest unused one from a data channel, then the newest of all, used again.
-func (s *sessions) take() (*tls.ClientSessionState, bool) {
+func (s *sessions) take() *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var best *ticket
@@ -96,15 +96,16 @@ func (s *sessions) take() (*tls.ClientSessionState, bool) {
 			best = t
 		}
 	}
-	if best == nil {
-		return nil, false
+	if best != nil {
+		best.used = true
 	}
-	best.used, s.last = true, best
-	return best.state, true
+	return best
 }
 
 func (t *ticket) rank() int {
 	switch {
+	case t.failed > 0:
+		return -t.failed
 	case t.used:
 		return 0
 	case t.control:
@@ -122,39 +123,37 @@ func (s *sessions) put(state *tls.ClientSessionState, control bool) {
 	}
 }
 
-// drop forgets the ticket that was handed out last: package tls found it unusable.
-func (s *sessions) drop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, t := range s.list {
-		if t == s.last {
-			s.list = append(s.list[:i], s.list[i+1:]...)
-			return
-		}
-	}
-}
-
 // view is the store as one channel's configuration sees it. The key is ignored: one store, one server.
 type view struct {
 	store   *sessions
 	control bool
+	taken   *ticket // by this channel; package tls calls from the one goroutine that does the handshake
 }
 
-var _ tls.ClientSessionCache = view{}
+var _ tls.ClientSessionCache = (*view)(nil)
 
 // Get is called once per handshake.
-func (v view) Get(string) (*tls.ClientSessionState, bool) {
+func (v *view) Get(string) (*tls.ClientSessionState, bool) {
 	if v.control {
 		return nil, false
 	}
-	return v.store.take()
+	if v.taken = v.store.take(); v.taken == nil {
+		return nil, false
+	}
+	return v.taken.state, true
 }
 
-// Put is called for each ticket, and with nil for one that turned out to be unusable.
-func (v view) Put(_ string, state *tls.ClientSessionState) {
-	if state == nil {
-		v.store.drop()
+// Put is called for each ticket that comes, and with nil when a handshake with the taken one failed. That happens to good tickets
+// too (the server closed the channel as it refused the transfer), and there may be no other one, so it is just put last.
+func (v *view) Put(_ string, state *tls.ClientSessionState) {
+	if state != nil {
+		v.store.put(state, v.control)
 		return
 	}
-	v.store.put(state, v.control)
+	if v.taken == nil {
+		return
+	}
+	v.store.mu.Lock()
+	defer v.store.mu.Unlock()
+	v.taken.failed++
 }
