@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 )
 
 // dialects are the ways in which servers differ for every operation.
@@ -22,6 +24,13 @@ var dialects = map[string][]option{
 func forDialects(t *testing.T, test func(t *testing.T, e *env)) {
 	for name, options := range dialects {
 		t.Run(name, func(t *testing.T) { test(t, newEnv(t, options...)) })
+	}
+	for _, kind := range lab.Real {
+		for _, version := range []string{"1.2", "1.3"} {
+			t.Run(string(kind)+" "+version, func(t *testing.T) {
+				test(t, newReal(t, lab.Options{Kind: kind, Version: version}))
+			})
+		}
 	}
 }
 
@@ -117,11 +126,8 @@ func TestRoundTrip(t *testing.T) {
 func TestKinds(t *testing.T) {
 	forDialects(t, func(t *testing.T, e *env) {
 		write(t, e, "f", "x")
-		for _, d := range []string{"d", "full"} {
-			if err := os.Mkdir(filepath.Join(e.root, d), 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
+		mkdir(t, e, "d")
+		mkdir(t, e, "full")
 		write(t, e, "full/f", "x")
 		_, serr := e.Stat(e.ctx, "/nothing")
 		_, dirErr := e.Stat(e.ctx, "/f/below")

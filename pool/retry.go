@@ -81,7 +81,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 			// Tickets die of age, and all connections are about as old: a new one is tried, once.
 			fresh = true
 			p.retireAll()
-		case notSent(err), !lost && !dataFailed(err):
+		case notSent(err), said(err), !lost && !dataFailed(err):
 			return nil, err
 		}
 		if b.ctx.Err() != nil || try == maxTries {
@@ -120,6 +120,12 @@ func (p *Pool) firstUse(c *conn) bool {
 // notSent says that err came before anything was sent.
 func notSent(err error) bool {
 	return errors.Is(err, wire.ErrName) || errors.Is(err, wire.ErrTooLong)
+}
+
+// said says that err is the server's answer to what was asked, also where the session was lost over it.
+func said(err error) bool {
+	var refused *wire.ReplyError
+	return errors.As(err, &refused) && refused.Reply.Code != 421 && !dataFailed(err)
 }
 
 // pause waits, and reports false when ctx ended before.

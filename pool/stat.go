@@ -78,25 +78,45 @@ func (p *Pool) statBatch(ctx context.Context, paths []string, batch []int, resul
 	if err != nil {
 		return err
 	}
-	unclear := map[string]*Listing{} // folders to be listed, by path
+	listed := map[string]folder{} // where the answers were not clear, by path
 	for i, a := range answers {
-		if a.unclear && !isRoot(names[i]) {
-			unclear[parentOf(names[i])] = nil
+		if !a.unclear || isRoot(names[i]) {
+			continue
 		}
-	}
-	for dir := range unclear {
-		if unclear[dir], err = p.listOnce(ctx, "stat", dir); err != nil && !absent(err) {
+		dir := parentOf(names[i])
+		if _, done := listed[dir]; done {
+			continue
+		}
+		// List finds out why a folder cannot be listed by a Stat of it, so this may go on up to the root.
+		l, err := p.List(ctx, dir)
+		if err != nil && !saysOfName(KindOf(err)) {
 			return err
 		}
+		listed[dir] = folder{l, err}
 	}
 	for i, j := range batch {
-		results[j] = p.statResult(ctx, names[i], answers[i], unclear)
+		results[j] = p.statResult(ctx, names[i], answers[i], listed)
 	}
 	return nil
 }
 
+// folder is the outcome of listing one.
+type folder struct {
+	*Listing
+	err error
+}
+
+// saysOfName tells the failures that are about a name, not about the way to the server.
+func saysOfName(k Kind) bool {
+	switch k {
+	case KindNotFound, KindNotDir, KindRefused, KindPermission:
+		return true
+	}
+	return false
+}
+
 // statResult puts together what a flight and the listings of folders told.
-func (p *Pool) statResult(ctx context.Context, path string, a answer, listed map[string]*Listing) StatResult {
+func (p *Pool) statResult(ctx context.Context, path string, a answer, listed map[string]folder) StatResult {
 	name := nameOf(path)
 	switch {
 	case isRoot(path):
@@ -108,10 +128,10 @@ func (p *Pool) statResult(ctx context.Context, path string, a answer, listed map
 		return StatResult{Entry: e}
 	case a.unclear:
 		l := listed[parentOf(path)]
-		if l == nil {
-			return StatResult{Err: p.absentError(ctx, "stat", path, a.refused)}
+		if l.err != nil {
+			return StatResult{Err: p.fail(ctx, "stat", path, &Error{Kind: KindOf(l.err), Err: l.err})}
 		}
-		e, found := find(l, name)
+		e, found := find(l.Listing, name)
 		if !found {
 			if l.Truncated {
 				return StatResult{Err: p.fail(ctx, "stat", path, &Error{Kind: KindRefused, Reply: "the server cuts this folder's listing short"})}
