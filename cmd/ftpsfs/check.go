@@ -45,7 +45,7 @@ func (p *program) checkCommand(args []string) error {
 	if err != nil {
 		return err
 	}
-	level := slog.LevelWarn
+	level := slog.LevelError // what goes wrong is told in one line at the end
 	if o.Debug {
 		level = slog.LevelDebug
 	}

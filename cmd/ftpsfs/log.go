@@ -5,12 +5,12 @@ import (
 	"log/slog"
 	"log/syslog"
 	"os"
+	"path/filepath"
 
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/daemon"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/mountpoint"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/state"
-	"path/filepath"
 )
 
 // logLimit is how large a log grows before it is begun anew; the one before it is kept.
@@ -51,8 +51,13 @@ func (r *running) openLog(background bool) (func(), error) {
 	if r.o.Debug {
 		level = slog.LevelDebug
 	}
-	opts := &slog.HandlerOptions{Level: level}
+	r.level.Set(level)
+	opts := &slog.HandlerOptions{Level: &r.level}
 	if !background {
+		// What goes wrong before the mount works is told in one line at the end.
+		if !r.o.Debug {
+			r.level.Set(slog.LevelError)
+		}
 		r.log = slog.New(slog.NewTextHandler(os.Stderr, opts))
 		return func() {}, nil
 	}

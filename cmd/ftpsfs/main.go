@@ -82,6 +82,11 @@ func (p *program) start() error {
 	if p.scrubbed, err = daemon.Scrubbed(&p.secrets); err != nil {
 		return exitcode.NewSystem("the password was lost on the way", err, "")
 	}
+	if os.Getenv("PATH") == "" { // mount(8) takes it away; fusermount3 is looked for in it
+		if err := os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
+			return err
+		}
+	}
 	name, args := filepath.Base(p.args[0]), p.args[1:]
 	if strings.HasPrefix(name, "mount.") {
 		return p.mountHelper(args)

@@ -30,6 +30,7 @@ type running struct {
 	dir      string // the mount point's real name
 	state    state.Dir
 	log      *slog.Logger
+	level    slog.LevelVar
 	logFile  string // "" in the foreground
 	since    time.Time
 	warnings []string
@@ -83,7 +84,6 @@ func (r *running) run(ctx context.Context, cancel context.CancelFunc, ask dialog
 		ask.Warn(w)
 		r.log.Warn(w)
 	}
-	r.log.Info("connecting", "url", r.o.Target.String(), "user", r.login.User, "password_from", r.login.Source, "version", versionString())
 	defer func() {
 		if cerr := r.rooms.close(context.Background()); err == nil && cerr != nil {
 			err = exitcode.NewMount("not everything could be put away", cerr, "")
@@ -105,7 +105,10 @@ func (r *running) run(ctx context.Context, cancel context.CancelFunc, ask dialog
 	} else {
 		defer ctl.Close()
 	}
-	r.log.Info("mounted", "on", r.dir)
+	if !r.o.Debug {
+		r.level.Set(slog.LevelInfo)
+	}
+	r.log.Info("mounted", "url", r.o.Target.String(), "on", r.dir, "user", r.login.User, "password_from", r.login.Source, "version", versionString())
 	daemon.Notify("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()), "STATUS="+r.o.Target.String()+" on "+r.dir)
 	r.ready()
 	return r.wait()

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 
@@ -28,6 +29,9 @@ func (p *program) umountCommand(args []string) error {
 			return err
 		}
 		return p.removeDead(args[0], real, *lazy)
+	}
+	if err := os.Chdir("/"); err != nil { // so as not to be what uses it
+		return exitcode.NewSystem("leaving the working folder", err, "")
 	}
 	err = c.Unmount(ctx, *lazy, p.waiting())
 	if ctx.Err() != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
@@ -48,6 +49,10 @@ type Server struct {
 	http  http.Server
 	ended chan struct{}
 	log   *slog.Logger
+
+	mu      sync.Mutex
+	closing bool           // guarded by mu
+	reports sync.WaitGroup // answers under way; Add only with mu held and closing false
 }
 
 // Listen makes the socket for a mount on mountpoint and serves it until Close.
@@ -80,11 +85,38 @@ func Listen(mountpoint string, m Mount, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// Close cuts all clients off and removes the socket. It is the last thing that a mount does: clients take the end of the
-// connection for the end of the process.
+// lastWords is how long Close waits for clients to be told the outcome.
+const lastWords = 5 * time.Second
+
+// Close removes the socket and cuts all clients off, once those that wait for an outcome have been told it. It is the last
+// thing that a mount does: clients take the end of the connection for the end of the process.
 func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	told := make(chan struct{})
+	go func() {
+		s.reports.Wait()
+		close(told)
+	}()
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-told:
+	case <-timer.C:
+	}
 	close(s.ended)
 	return s.http.Close()
+}
+
+// begin counts an answer that Close waits for; false when it is too late.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.reports.Add(1)
+	}
+	return !s.closing
 }
 
 // ownersOnly accepts clients of the same user, and root.
@@ -140,6 +172,11 @@ func (s *Server) umount(w http.ResponseWriter, r *http.Request) {
 
 // report runs fn and tells the client what it waits for until fn has ended.
 func (s *Server) report(w http.ResponseWriter, r *http.Request, fn func(context.Context) error) error {
+	if !s.begin() {
+		http.Error(w, "the mount is ending", http.StatusServiceUnavailable)
+		return errors.New("ending")
+	}
+	defer s.reports.Done()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
