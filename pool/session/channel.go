@@ -42,15 +42,15 @@ func (s *Session) newChannel() *channel {
 func (ch *channel) connected(nc net.Conn, err error) {
 	if err == nil {
 		ch.conn = newDataConn(nc, ch.s.cfg.Timeout)
-		if c := ch.s.cfg.Counter; c != nil {
-			c.DataChannel()
-		}
 		if ch.ctx.Err() != nil { // discarded in the meantime
 			ch.conn.reset()
 		}
 	}
 	ch.err = err
 	close(ch.ready)
+	if c := ch.s.cfg.Counter; c != nil && err == nil {
+		c.DataChannel()
+	}
 }
 
 // dial connects to the server's port. It blocks.

@@ -186,25 +186,22 @@ func TestLoginTakesOneFlightAndAFactsSwitchIsRemembered(t *testing.T) {
 	}
 }
 
-// TestServerThatDislikesTheFlight drops the line in the middle; one by one it works, and that is remembered.
-func TestServerThatDislikesTheFlight(t *testing.T) {
-	ca := lab.NewAuthority(t)
-	f := &fake{replies: map[string]string{"TYPE": "503 slowly"}}
-	f.start(t, ca.Issue(t, lab.CertSpec{}))
-	cfg := f.config(ca)
-	_, err := session.Dial(t.Context(), cfg)
-	if err == nil {
-		t.Fatal("Dial succeeded")
-	}
-	if n := f.count("PASS"); n != 2 {
-		t.Errorf("%d attempts to log in, want 2", n)
-	}
-	f.mu.Lock()
-	f.replies = nil
-	f.mu.Unlock()
-	cfg.Quirks.SerialLogin = true
-	if s := dial(t, cfg); !s.Info().Quirks.SerialLogin {
-		t.Error("quirk forgotten")
+// TestServersThatDislikeTheFlight fail in the middle of it; one by one it works, and that is remembered.
+func TestServersThatDislikeTheFlight(t *testing.T) {
+	for name, first := range map[string]map[string]string{
+		"refuses": {"TYPE": "503 slowly"}, "closes": {"FEAT": ""}, "bad sequence": {"PROT": "503 PBSZ first"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{first: first}
+			_, cfg := startFake(t, f)
+			s := dial(t, cfg)
+			if !s.Info().Quirks.SerialLogin {
+				t.Error("not remembered")
+			}
+			if n := f.count("PASS"); n != 2 {
+				t.Errorf("%d attempts to log in, want 2", n)
+			}
+		})
 	}
 }
 

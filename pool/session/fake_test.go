@@ -21,6 +21,7 @@ import (
 type fake struct {
 	greeting string            // "": 220; "silent": none
 	replies  map[string]string // by verb or whole command; "" closes the connection; without an entry: the usual
+	first    map[string]string // the same, on the first connection only
 	implicit bool
 	tls      *tls.Config
 	data     func(f *fake, verb string, nc net.Conn) // serves the data connection of a transfer; nil: content, then close_notify
@@ -94,6 +95,7 @@ func (c tap) Read(p []byte) (int, error) {
 // control is one control connection of the fake.
 type control struct {
 	f    *fake
+	nth  int // connection
 	raw  net.Conn
 	nc   net.Conn
 	br   *bufio.Reader
@@ -105,8 +107,9 @@ type control struct {
 func (f *fake) serve(raw net.Conn) {
 	f.mu.Lock()
 	f.conns++
+	nth := f.conns
 	f.mu.Unlock()
-	c := &control{f: f, raw: raw, nc: tap{raw, f}, peer: make(chan net.Conn, 4)}
+	c := &control{f: f, nth: nth, raw: raw, nc: tap{raw, f}, peer: make(chan net.Conn, 4)}
 	defer func() { _ = raw.Close() }()
 	if f.implicit {
 		c.prot = "P"
@@ -151,6 +154,9 @@ func (c *control) handle(cmd string) bool {
 	scripted, ok := c.f.replies[cmd]
 	if !ok {
 		scripted, ok = c.f.replies[verb]
+	}
+	if once, is := c.f.first[verb]; is && c.nth == 1 {
+		scripted, ok = once, true
 	}
 	c.f.mu.Unlock()
 	if ok {

@@ -223,25 +223,111 @@ func TestUploadsAreWhole(t *testing.T) {
 }
 
 func TestRoundTrips(t *testing.T) {
-	eachServer(t, func(t *testing.T, srv *lab.Server, version string) {
+	eachServer(t, func(t *testing.T, srv *lab.Server, _ string) {
 		count := &counter{}
 		s := dial(t, config(srv, count))
-		t.Logf("login: %d waits", count.waits.Load())
+		if n := count.waits.Load(); n > 5 { // connect, greeting, AUTH, TLS, login
+			t.Errorf("login: %d waits", n)
+		}
 		path := s.Info().Home + "/f"
-		waits := func(name string, f func()) {
+		transfers := int64(0)
+		waits := func(name string, most int64, f func()) {
 			t.Helper()
 			before := count.waits.Load()
 			f()
-			t.Logf("%s: %d waits", name, count.waits.Load()-before)
+			transfers++
+			if n := count.waits.Load() - before; n > most {
+				t.Errorf("%s: %d waits, want at most %d", name, n, most)
+			}
+			// Each transfer leaves a channel for the next one behind.
+			eventually(t, func() bool { return count.channels.Load() > transfers })
 		}
-		waits("cold store", func() { store(t, s, session.TransferRequest{Verb: "STOR " + path}, payload(4096)) })
-		waits("cold fetch", func() { fetch(t, s, session.TransferRequest{Verb: "RETR " + path}) })
-		if err := s.Prepare(t.Context()); err != nil {
-			t.Fatal(err)
+		upload := func() { store(t, s, session.TransferRequest{Verb: "STOR " + path, Next: true}, payload(4096)) }
+		waits("cold store", 6, upload)
+		waits("store", 3, upload)
+		waits("fetch", 3, func() { fetch(t, s, session.TransferRequest{Verb: "RETR " + path, Next: true}) })
+		waits("store after fetch", 3, upload)
+	})
+}
+
+func TestWaysToConnectToRealServers(t *testing.T) {
+	tests := []struct {
+		name    string
+		options lab.Options
+		change  func(*session.Config)
+	}{
+		{"implicit", lab.Options{Implicit: true}, nil},
+		{"active", lab.Options{}, func(c *session.Config) { c.Active = true }},
+		{"IPv6", lab.Options{Bind: "::1"}, nil},
+		{"active, IPv6", lab.Options{Bind: "::1"}, func(c *session.Config) { c.Active = true }},
+	}
+	for _, kind := range lab.Real {
+		for _, tt := range tests {
+			if tt.options.Implicit && !lab.HasImplicit(kind) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%s", kind, tt.name), func(t *testing.T) {
+				t.Parallel()
+				tt.options.Kind = kind
+				srv := lab.Start(t, tt.options)
+				cfg := config(srv, nil)
+				if tt.change != nil {
+					tt.change(&cfg)
+				}
+				s := dial(t, cfg)
+				for i := range 3 {
+					path := fmt.Sprintf("%s/f%d", s.Info().Home, i)
+					want := payload(200_000 + i)
+					store(t, s, session.TransferRequest{Verb: "STOR " + path, Next: true}, want)
+					if got, _ := fetch(t, s, session.TransferRequest{Verb: "RETR " + path}); !bytes.Equal(got, want) {
+						t.Errorf("read %d bytes, want %d", len(got), len(want))
+					}
+				}
+			})
 		}
-		time.Sleep(100 * time.Millisecond)
-		waits("warm fetch", func() { fetch(t, s, session.TransferRequest{Verb: "RETR " + path, Next: true}) })
-		time.Sleep(100 * time.Millisecond)
-		waits("warm store", func() { store(t, s, session.TransferRequest{Verb: "STOR " + path, Next: true}, payload(4096)) })
+	}
+}
+
+// BenchmarkLargeFile moves 64 MiB on loopback: what is measured is our CPU and the server's.
+func BenchmarkLargeFile(b *testing.B) {
+	const size = 64 << 20
+	srv := lab.Start(b, lab.Options{Kind: lab.VSFTPD})
+	s, err := session.Dial(b.Context(), config(srv, nil))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	buf := payload(256 << 10)
+	b.Run("store", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			d, err := s.Transfer(b.Context(), session.TransferRequest{Verb: "STOR /big"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for range size / len(buf) {
+				if _, err := d.Write(buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if _, err := d.Finish(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("fetch", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			d, err := s.Transfer(b.Context(), session.TransferRequest{Verb: "RETR /big"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for err == nil {
+				_, err = d.Read(buf)
+			}
+			if _, err := d.Finish(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
 	})
 }
