@@ -32,8 +32,10 @@ type Data struct {
 	drained  chan struct{}
 	drainErr error // set before drained is closed
 
-	once  sync.Once // Finish or Abort
-	begin time.Time
+	once sync.Once // Finish or Abort
+
+	mu     sync.Mutex
+	cancel context.CancelFunc // of a Finish under way. guarded by mu
 }
 
 // DataError says that the data channel broke while the control connection went on. Reply is the server's final reply, which
@@ -56,7 +58,7 @@ var errUnfinished = errors.New("download was not read to its end")
 
 // open begins the use of a secured channel.
 func (d *Data) open() {
-	d.conn, d.rw, d.begin = d.ch.conn, d.ch.conn, time.Now()
+	d.conn, d.rw = d.ch.conn, d.ch.conn
 	if d.ch.tls != nil {
 		d.rw = d.ch.tls
 	}
@@ -138,6 +140,11 @@ func (d *Data) Preliminary() wire.Reply { return d.preliminary }
 // write. Finish is called once, unless Abort was.
 func (d *Data) Finish(ctx context.Context) (wire.Reply, error) {
 	reply, err := wire.Reply{}, ErrClosed
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.mu.Lock()
+	d.cancel = cancel
+	d.mu.Unlock()
 	d.once.Do(func() {
 		if !d.upload && !d.readRemainder() {
 			d.abort()
@@ -258,8 +265,15 @@ func (d *Data) readRemainder() bool {
 
 // Abort cuts the transfer off: the data channel is reset, and the one reply that is owed is read within about a second; if
 // it does not come the session is poisoned. ABOR is not used, as its replies come in an order that differs. Idempotent,
-// nothing after Finish. It blocks until the session's state is known.
-func (d *Data) Abort() { d.once.Do(d.abort) }
+// nothing after Finish; a Finish under way fails. It blocks until the session's state is known.
+func (d *Data) Abort() {
+	d.mu.Lock()
+	if d.cancel != nil {
+		d.cancel()
+	}
+	d.mu.Unlock()
+	d.once.Do(d.abort)
+}
 
 func (d *Data) abort() {
 	d.cutOff()

@@ -54,6 +54,7 @@ func TestHostileServers(t *testing.T) {
 		{name: "wrong name", cert: lab.CertSpec{Hosts: []string{"other.test"}}, want: "not for \"localhost\""},
 		{name: "expired", cert: lab.CertSpec{NotAfter: time.Now().Add(-time.Hour)}, want: "expired"},
 		{name: "implicit, wrong name", server: fake{implicit: true}, cert: lab.CertSpec{Hosts: []string{"other.test"}}, want: "not for \"localhost\""},
+		{name: "explicit only, asked implicitly", change: func(c *session.Config) { c.TLS = session.TLSImplicit }, want: "tls=explicit"},
 		{name: "SSH", server: fake{greeting: "SSH-2.0-OpenSSH_9.2\r\n"}, want: "SSH server"},
 		{name: "web server", server: fake{greeting: "HTTP/1.1 400 Bad Request\r\n"}, want: "web server"},
 		{name: "mail server", server: fake{greeting: "* OK IMAP4rev1\r\n"}, want: "mail server"},

@@ -109,7 +109,7 @@ func (f *fake) serve(raw net.Conn) {
 	f.conns++
 	nth := f.conns
 	f.mu.Unlock()
-	c := &control{f: f, nth: nth, raw: raw, nc: tap{raw, f}, peer: make(chan net.Conn, 4)}
+	c := &control{f: f, nth: nth, raw: raw, nc: tap{raw, f}}
 	defer func() { _ = raw.Close() }()
 	if f.implicit {
 		c.prot = "P"
@@ -266,9 +266,15 @@ func (c *control) active(verb, arg string) {
 }
 
 func (c *control) transfer(verb string) {
+	if c.peer == nil {
+		c.say("425 say EPSV first")
+		return
+	}
 	var nc net.Conn
+	peer := c.peer
+	c.peer = nil
 	select {
-	case nc = <-c.peer:
+	case nc = <-peer:
 	case <-time.After(5 * time.Second):
 		c.say("425 no data connection")
 		return

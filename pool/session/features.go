@@ -19,7 +19,10 @@ func (s *Session) noteFeatures(r wire.Reply) {
 			}
 		}
 	}
-	s.learn(func(i *Info) { i.HasFEAT, i.Features = r.Code == 211, features })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.info.HasFEAT, s.info.Features = r.Code == 211, features
+	_, s.epsv = features["EPSV"]
 }
 
 // noteHome keeps the folder that the server logged us in to.

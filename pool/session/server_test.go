@@ -243,7 +243,7 @@ func TestRoundTrips(t *testing.T) {
 			eventually(t, func() bool { return count.channels.Load() > transfers })
 		}
 		upload := func() { store(t, s, session.TransferRequest{Verb: "STOR " + path, Next: true}, payload(4096)) }
-		waits("cold store", 6, upload)
+		waits("cold store", 5, upload)
 		waits("store", 3, upload)
 		waits("fetch", 3, func() { fetch(t, s, session.TransferRequest{Verb: "RETR " + path, Next: true}) })
 		waits("store after fetch", 3, upload)

@@ -31,7 +31,7 @@ type Session struct {
 	info   Info     // guarded by mu
 	spare  *channel // prepared or being prepared. guarded by mu
 	busy   *Data    // transfer under way. guarded by mu
-	epsv   bool     // EPSV has worked in this session. guarded by mu
+	epsv   bool     // EPSV was announced, or has worked. guarded by mu
 	noEPRT bool     // EPRT was refused. guarded by mu
 	closed bool     // guarded by mu
 

@@ -131,7 +131,12 @@ func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []st
 	}
 	rest := pending[1:]
 	if !reply.OK() {
-		return nil, s.unconnected(ctx, r, rest, s.refusal(cmd, reply))
+		cause := s.refusal(cmd, reply)
+		if reply.Code >= 500 && s.peer().IP.To4() != nil { // announced and not known: PASV it is
+			s.learn(func(i *Info) { i.Quirks.NoEPSV = true })
+			cause = &againError{cause}
+		}
+		return nil, s.unconnected(ctx, r, rest, cause)
 	}
 	address, err := s.passiveAddress(cmd, reply)
 	if err != nil {

@@ -2,9 +2,11 @@ package session_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -293,6 +295,23 @@ func TestFrozenServerEndsWithinTheBound(t *testing.T) {
 	}
 }
 
+func TestAbortEndsAFinishUnderWay(t *testing.T) {
+	f := &fake{}
+	release, begun := make(chan struct{}), make(chan struct{})
+	f.data = func(_ *fake, _ string, nc net.Conn) { _, _ = io.Copy(io.Discard, nc); close(begun); <-release }
+	_, cfg := startFake(t, f)
+	t.Cleanup(func() { close(release) })
+	s := dial(t, cfg)
+	d, err := s.Transfer(t.Context(), session.TransferRequest{Verb: "STOR /f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { <-begun; d.Abort() }()
+	if _, err := d.Finish(t.Context()); !errors.Is(err, context.Canceled) {
+		t.Errorf("Finish: %v", err)
+	}
+}
+
 func TestCanceledFinish(t *testing.T) {
 	f := &fake{}
 	release := make(chan struct{})
@@ -343,5 +362,44 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 	if _, err := s.Flight(t.Context(), "NOOP"); err == nil {
 		t.Error("NOOP succeeded after Close")
+	}
+}
+
+// TestStrictResumption: the newest ticket only, and each but once.
+func TestStrictResumption(t *testing.T) {
+	var mu sync.Mutex
+	var issued [][]byte // by WrapSession, oldest first; nil once used
+	server := &tls.Config{
+		WrapSession: func(_ tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
+			b, err := s.Bytes()
+			mu.Lock()
+			defer mu.Unlock()
+			issued = append(issued, b)
+			return []byte{byte(len(issued))}, err
+		},
+		UnwrapSession: func(id []byte, _ tls.ConnectionState) (*tls.SessionState, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			n := int(id[0])
+			if n != len(issued) || issued[n-1] == nil {
+				return nil, nil
+			}
+			b := issued[n-1]
+			issued[n-1] = nil
+			return tls.ParseSessionState(b)
+		},
+	}
+	f := &fake{tls: server}
+	_, cfg := startFake(t, f)
+	s := dial(t, cfg)
+	for i := range 5 {
+		up := store(t, s, session.TransferRequest{Verb: "STOR /f", Next: i%2 == 0}, payload(i*10_000))
+		_, down := fetch(t, s, session.TransferRequest{Verb: "RETR /f", Next: i%2 == 1})
+		if !up.Resumed() || !down.Resumed() {
+			t.Errorf("round %d: resumed: up %v, down %v", i, up.Resumed(), down.Resumed())
+		}
+	}
+	if !s.Info().DataResumed {
+		t.Error("Info does not tell")
 	}
 }

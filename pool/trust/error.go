@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"reflect"
 	"strings"
@@ -84,12 +83,19 @@ func Explain(err error) error {
 		return explainAlert(remoteAlert(err), err)
 	case errors.As(err, &record):
 		return explainRecord(record, err)
-	case strings.Contains(err.Error(), "unsupported protocol version"), strings.Contains(err.Error(), "no supported versions"):
+	case noCommonVersion(err):
 		return versionError(err)
-	case strings.HasPrefix(err.Error(), "tls: ") && !errors.Is(err, io.EOF):
-		return &Error{Reason: ReasonHandshake, Detail: "TLS failed: " + strings.TrimPrefix(err.Error(), "tls: "), Err: err}
 	}
 	return err
+}
+
+// noCommonVersion recognises what package tls says, without a type, when the server answers with a version that we did not offer.
+func noCommonVersion(err error) bool {
+	for next := err; next != nil; next = errors.Unwrap(err) {
+		err = next
+	}
+	s := err.Error()
+	return strings.HasPrefix(s, "tls: ") && (strings.Contains(s, "unsupported protocol version") || strings.Contains(s, "no supported versions"))
 }
 
 func explainCertificate(v *tls.CertificateVerificationError) *Error {
