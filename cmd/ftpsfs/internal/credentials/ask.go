@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
+	"golang.org/x/sys/unix"
 
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/options"
@@ -72,12 +72,15 @@ func (t *TTY) Close() error { return t.f.Close() }
 // Ask writes the question and reads one line. When ctx ends first the terminal gets its echo back; the reader that is then
 // left behind in the kernel ends with the process.
 func (t *TTY) Ask(ctx context.Context, question string, secret bool) (string, error) {
-	if _, err := io.WriteString(t.f, exitcode.OneLine(question)); err != nil {
-		return "", err
+	restore := func() {}
+	if secret {
+		var err error
+		if restore, err = hideInput(t.f); err != nil { // before the question: fast fingers
+			return "", err
+		}
 	}
-	fd := int(t.f.Fd())
-	state, err := term.GetState(fd)
-	if err != nil {
+	defer restore()
+	if _, err := io.WriteString(t.f, exitcode.OneLine(question)); err != nil {
 		return "", err
 	}
 	type answer struct {
@@ -86,28 +89,39 @@ func (t *TTY) Ask(ctx context.Context, question string, secret bool) (string, er
 	}
 	got := make(chan answer, 1)
 	go func() {
-		if !secret {
-			s, err := bufio.NewReader(io.LimitReader(t.f, maxSecret)).ReadString('\n')
-			got <- answer{strings.TrimRight(s, "\r\n"), err}
-			return
-		}
-		b, err := term.ReadPassword(fd)
-		got <- answer{string(b), err}
+		s, err := bufio.NewReader(io.LimitReader(t.f, maxSecret)).ReadString('\n')
+		got <- answer{strings.TrimRight(s, "\r\n"), err}
 	}()
 	select {
 	case a := <-got:
 		if secret {
-			fmt.Fprintln(t.f)
+			fmt.Fprintln(t.f) // the user's own line end was not shown
 		}
 		if errors.Is(a.err, io.EOF) {
 			return "", errors.New("end of input")
 		}
 		return a.s, a.err
 	case <-ctx.Done():
-		term.Restore(fd, state)
 		fmt.Fprintln(t.f)
 		return "", ctx.Err()
 	}
+}
+
+// hideInput switches a terminal's echo off and gives what switches it on again.
+func hideInput(f *os.File) (restore func(), err error) {
+	fd := int(f.Fd())
+	before, err := unix.IoctlGetTermios(fd, getTermios)
+	if err != nil {
+		return nil, os.NewSyscallError("tcgetattr", err)
+	}
+	quiet := *before
+	quiet.Lflag &^= unix.ECHO
+	quiet.Lflag |= unix.ICANON | unix.ISIG
+	quiet.Iflag |= unix.ICRNL
+	if err := unix.IoctlSetTermios(fd, setTermios, &quiet); err != nil {
+		return nil, os.NewSyscallError("tcsetattr", err)
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, setTermios, before) }, nil // a terminal that is gone
 }
 
 // Confirm asks a question that is answered with yes or no; anything but a clear yes is a no.
