@@ -9,10 +9,7 @@ import (
 
 // listen makes a channel on which the server calls us (RFC 959 PORT, RFC 2428 EPRT).
 func (s *Session) listen(ctx context.Context) (*channel, error) {
-	local, ok := s.Info().LocalAddr.(*net.TCPAddr)
-	if !ok {
-		return nil, fmt.Errorf("active mode: no local address")
-	}
+	local := tcpAddr(s.Info().LocalAddr)
 	ln, err := s.listenPort(local)
 	if err != nil {
 		return nil, fmt.Errorf("active mode: %w", err)
@@ -21,7 +18,7 @@ func (s *Session) listen(ctx context.Context) (*channel, error) {
 	if s.cfg.ActiveAddr != nil {
 		ip = s.cfg.ActiveAddr
 	}
-	port := ln.Addr().(*net.TCPAddr).Port
+	port := tcpAddr(ln.Addr()).Port
 	if err := s.announce(ctx, ip, port); err != nil {
 		_ = ln.Close()
 		return nil, err
@@ -87,14 +84,14 @@ func (ch *channel) accept(ln *net.TCPListener) {
 	stop := context.AfterFunc(ch.ctx, func() { _ = ln.Close() })
 	defer stop()
 	_ = ln.SetDeadline(time.Now().Add(ch.s.cfg.Timeout))
-	want := ch.s.peer().IP
+	want := ch.s.remote.IP
 	for {
 		nc, err := ln.AcceptTCP()
 		if err != nil {
 			ch.connected(nil, fmt.Errorf("%w: %w", errPeer, err))
 			return
 		}
-		if nc.RemoteAddr().(*net.TCPAddr).IP.Equal(want) {
+		if tcpAddr(nc.RemoteAddr()).IP.Equal(want) {
 			setUserTimeout(nc, ch.s.cfg.Timeout)
 			ch.connected(nc, nil)
 			return

@@ -12,8 +12,8 @@ import (
 // errAddress says that the reply to EPSV or PASV holds no address.
 var errAddress = errors.New("server's reply names no data port")
 
-// parseEPSV gives the port in a 229 reply (RFC 2428 section 3): between the third and the fourth of four equal delimiters behind
-// an opening parenthesis. What stands between the others, which ought to be nothing, is not believed.
+// parseEPSV gives the port in a 229 reply (RFC 2428 section 3): between the third and the fourth of four equal
+// delimiters behind an opening parenthesis. What stands between the others, which ought to be nothing, is not believed.
 func parseEPSV(text string) (int, error) {
 	_, rest, ok := strings.Cut(text, "(")
 	if !ok || rest == "" {
@@ -34,8 +34,8 @@ func parsePort(s string) (int, error) {
 	return int(n), nil
 }
 
-// parsePASV gives the address in a 227 reply (RFC 959 section 4.1.2, RFC 1123 section 4.1.2.6: the parentheses are optional): the
-// first six numbers with commas between.
+// parsePASV gives the address in a 227 reply (RFC 959 section 4.1.2, RFC 1123 section 4.1.2.6: the parentheses are
+// optional): the first six numbers with commas between.
 func parsePASV(text string) (netip.AddrPort, error) {
 	for i := 0; i < len(text); i++ {
 		if !digit(text[i]) || i > 0 && (digit(text[i-1]) || text[i-1] == ',') {

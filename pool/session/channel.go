@@ -66,8 +66,8 @@ func (ch *channel) dial(ctx context.Context, address string) {
 	ch.connected(nc, err)
 }
 
-// start begins the TLS handshake as soon as the channel is connected. The ClientHello leaves now, the rest goes on beside
-// the control connection's replies. Idempotent. The goroutine ends with the handshake or with the channel.
+// start begins the TLS handshake as soon as the channel is connected. The ClientHello leaves now, the rest goes on
+// beside the control connection's replies. Idempotent. The goroutine ends with the handshake or with the channel.
 func (ch *channel) start() {
 	ch.once.Do(func() {
 		ch.begun.Store(true)
@@ -131,8 +131,8 @@ func (ch *channel) silent() bool {
 	}
 }
 
-// Prepare begins to make the spare data channel: the command leaves now, the connection is made aside. It returns when the
-// command was written, and does nothing when there is a spare or a transfer. Other commands may follow at once.
+// Prepare begins to make the spare data channel: the command leaves now, the connection is made aside. It returns when
+// the command was written, and does nothing when there is a spare or a transfer. Other commands may follow at once.
 func (s *Session) Prepare(ctx context.Context) error {
 	s.mu.Lock()
 	skip := s.spare != nil || s.busy != nil || s.closed || s.cfg.Active
@@ -249,17 +249,17 @@ func (s *Session) connect(ctx context.Context, address string) (*channel, error)
 
 // passiveCommand gives the command that asks for a port.
 func (s *Session) passiveCommand() string {
-	if s.quirks().NoEPSV || s.cfg.TrustPASVAddress && s.peer().IP.To4() != nil {
+	if s.quirks().NoEPSV || s.cfg.TrustPASVAddress && s.remote.IP.To4() != nil {
 		return "PASV"
 	}
 	return "EPSV"
 }
 
-// passiveReply waits for the answer to cmd and gives the address to connect to. Where EPSV is not known, PASV is asked once
-// and remembered.
+// passiveReply waits for the answer to cmd and gives the address to connect to. Where EPSV is not known, PASV is asked
+// once and remembered.
 func (s *Session) passiveReply(ctx context.Context, cmd string, p *wire.Pending) (string, error) {
 	r, err := p.WaitFinal(ctx)
-	if err == nil && cmd == "EPSV" && r.Code >= 500 && s.peer().IP.To4() != nil {
+	if err == nil && cmd == "EPSV" && r.Code >= 500 && s.remote.IP.To4() != nil {
 		s.learn(func(i *Info) { i.Quirks.NoEPSV = true })
 		if pending, err := s.line.Send(ctx, "PASV"); err == nil {
 			return s.passiveReply(ctx, "PASV", pending[0])
@@ -275,7 +275,7 @@ func (s *Session) passiveReply(ctx context.Context, cmd string, p *wire.Pending)
 }
 
 func (s *Session) passiveAddress(cmd string, r wire.Reply) (string, error) {
-	peer := *s.peer()
+	peer := *s.remote
 	var err error
 	if cmd == "EPSV" {
 		peer.Port, err = parseEPSV(r.Last())
@@ -296,9 +296,6 @@ func (s *Session) passiveAddress(cmd string, r wire.Reply) (string, error) {
 	s.mu.Unlock()
 	return peer.String(), nil
 }
-
-// peer is the server's address on the control connection.
-func (s *Session) peer() *net.TCPAddr { return s.view.RemoteAddr().(*net.TCPAddr) }
 
 // errPeer says that nobody but strangers called.
 var errPeer = errors.New("no data connection from the server")

@@ -40,8 +40,8 @@ type Config struct {
 
 	TLS   TLSMode
 	Trust trust.Config
-	// Policy is made of Trust once for all sessions (trust.NewPolicy); nil: each Dial makes its own, reading files and asking for
-	// passphrases anew.
+	// Policy is made of Trust once for all sessions (trust.NewPolicy); nil: each Dial makes its own, reading files and
+	// asking for passphrases anew.
 	Policy         *trust.Policy
 	ConnectTimeout time.Duration // TCP, TLS and login together
 	Timeout        time.Duration // no progress on a reply or on a data channel
@@ -61,7 +61,8 @@ type Config struct {
 
 	// Counter is told of commands, waits, data channels and bytes; nil: nobody.
 	Counter Counter
-	// Quirks are what earlier sessions with this server learned (Info().Quirks); the owner may change it between calls of Dial.
+	// Quirks are what earlier sessions with this server learned (Info().Quirks); the owner may change it between calls
+	// of Dial.
 	Quirks Quirks
 	// Name is put into log lines to tell sessions apart.
 	Name string

@@ -38,8 +38,8 @@ type Data struct {
 	cancel context.CancelFunc // of a Finish under way. guarded by mu
 }
 
-// DataError says that the data channel broke while the control connection went on. Reply is the server's final reply, which
-// may well be positive: some servers do not notice.
+// DataError says that the data channel broke while the control connection went on. Reply is the server's final reply,
+// which may well be positive: some servers do not notice.
 type DataError struct {
 	Reply wire.Reply
 	Err   error
@@ -93,7 +93,8 @@ func (d *Data) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends payload. It blocks at the speed of the line; an error is final, and Finish tells what the server says of it.
+// Write sends payload. It blocks at the speed of the line; an error is final, and Finish tells what the server says of
+// it.
 func (d *Data) Write(p []byte) (int, error) {
 	if d.ioErr != nil {
 		return 0, d.ioErr
@@ -119,8 +120,8 @@ func (d *Data) count(received, sent int) {
 	}
 }
 
-// CloseNotify says that the peer's end of data, which Read told as io.EOF, was a TLS close_notify and not just the end of the
-// connection. Always true in clear.
+// CloseNotify says that the peer's end of data, which Read told as io.EOF, was a TLS close_notify and not just the end
+// of the connection. Always true in clear.
 func (d *Data) CloseNotify() bool {
 	return d.ch.tls == nil || d.eof && !d.conn.fin.Load()
 }
@@ -131,10 +132,10 @@ func (d *Data) Resumed() bool { return d.ch.tls != nil && d.ch.tls.ConnectionSta
 // Preliminary gives the 1yz reply.
 func (d *Data) Preliminary() wire.Reply { return d.preliminary }
 
-// Finish ends the data and reads the final reply. An upload is ended as TLS and TCP want it (close_notify, FIN, the peer's end
-// read); of a download a small remainder is read away, a larger one makes Finish abort and fail. nil means that the server said 2yz and
-// that nothing broke on our side. *wire.ReplyError: refused; *DataError: the data channel broke. Both leave the
-// session usable, others do not.
+// Finish ends the data and reads the final reply. An upload is ended as TLS and TCP want it (close_notify, FIN, the
+// peer's end read); of a download a small remainder is read away, a larger one makes Finish abort and fail. nil means
+// that the server said 2yz and that nothing broke on our side. *wire.ReplyError: refused; *DataError: the data channel
+// broke. Both leave the session usable, others do not.
 //
 // The wait for the server's last word is bound by no progress, with time added for the bytes that it may still have to
 // write. Finish is called once, unless Abort was.
@@ -263,9 +264,9 @@ func (d *Data) readRemainder() bool {
 	return d.eof || d.ioErr != nil
 }
 
-// Abort cuts the transfer off: the data channel is reset, and the one reply that is owed is read within about a second; if
-// it does not come the session is poisoned. ABOR is not used, as its replies come in an order that differs. Idempotent,
-// nothing after Finish; a Finish under way fails. It blocks until the session's state is known.
+// Abort cuts the transfer off: the data channel is reset, and the one reply that is owed is read within about a second;
+// if it does not come the session is poisoned. ABOR is not used, as its replies come in an order that differs.
+// Idempotent, nothing after Finish; a Finish under way fails. It blocks until the session's state is known.
 func (d *Data) Abort() {
 	d.mu.Lock()
 	if d.cancel != nil {

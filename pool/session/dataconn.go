@@ -9,7 +9,8 @@ import (
 )
 
 // dataConn is the TCP connection of a data channel. It puts a bound of no progress on each write and, once it is told
-// to, on each read; and it notes what TLS does not tell: whether the peer's FIN was seen, and whether anything came at all.
+// to, on each read; and it notes what TLS does not tell: whether the peer's FIN was seen, and whether anything came at
+// all.
 type dataConn struct {
 	net.Conn
 	timeout time.Duration

@@ -22,8 +22,8 @@ const (
 // Dial makes one session: TCP, TLS, login. cfg.ConnectTimeout bounds each attempt; a server that is found to dislike
 // the login commands in one flight gets a second, and one whose certificate the user was asked about.
 //
-// No name and no password leaves before the certificate was checked. Errors: *trust.Error, *GreetingError, *wire.ReplyError
-// (login or protection refused), and what the transport gave.
+// No name and no password leaves before the certificate was checked. Errors: *trust.Error, *GreetingError,
+// *wire.ReplyError (login or protection refused), and what the transport gave.
 func Dial(ctx context.Context, cfg Config) (*Session, error) {
 	if cfg.ConnectTimeout <= 0 {
 		cfg.ConnectTimeout = defaultConnectTimeout
@@ -67,6 +67,7 @@ func attempt(ctx context.Context, cfg Config, cred credentials) (*Session, error
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	s.info.RemoteAddr, s.info.LocalAddr = raw.RemoteAddr(), raw.LocalAddr()
+	s.remote = tcpAddr(raw.RemoteAddr())
 	if err := s.open(ctx, raw); err != nil {
 		_ = raw.Close()
 		return nil, err
@@ -113,7 +114,8 @@ func (s *Session) open(ctx context.Context, raw net.Conn) error {
 	return nil
 }
 
-// auth starts TLS on a line in clear (RFC 4217 section 4). After a failed negotiation the state of the line is unknown, so the caller drops it.
+// auth starts TLS on a line in clear (RFC 4217 section 4). After a failed negotiation the state of the line is unknown,
+// so the caller drops it.
 func (s *Session) auth(ctx context.Context) error {
 	wrap := func(below, _ net.Conn) (net.Conn, bool, error) {
 		nc, err := s.handshake(ctx, below)
@@ -159,4 +161,12 @@ func (s *Session) countWait(ctx context.Context) {
 	if s.cfg.Counter != nil {
 		s.cfg.Counter.Wait(wire.IsBackground(ctx))
 	}
+}
+
+// tcpAddr gives an address as TCP has it; connections that are none have an empty one.
+func tcpAddr(a net.Addr) *net.TCPAddr {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t
+	}
+	return &net.TCPAddr{}
 }

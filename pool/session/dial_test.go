@@ -43,7 +43,8 @@ type expectation struct {
 	toldName bool
 }
 
-// TestHostileServers: whatever a server does, no name and no password leaves in clear, nor before the certificate was checked.
+// TestHostileServers: whatever a server does, no name and no password leaves in clear, nor before the certificate was
+// checked.
 func TestHostileServers(t *testing.T) {
 	tests := []expectation{
 		{name: "AUTH unknown", server: fake{replies: map[string]string{"AUTH": "502 unknown"}}, want: "tls=implicit", code: 502},

@@ -99,7 +99,6 @@ type control struct {
 	raw  net.Conn
 	nc   net.Conn
 	br   *bufio.Reader
-	pasv net.Listener
 	peer chan net.Conn // accepted data connections
 	prot string
 }

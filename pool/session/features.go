@@ -60,7 +60,8 @@ func quoted(text string) string {
 	return ""
 }
 
-// allFacts turns on the facts that the server knows and does not send by itself (RFC 3659 section 7.9): in FEAT, those without an asterisk.
+// allFacts turns on the facts that the server knows and does not send by itself (RFC 3659 section 7.9): in FEAT, those
+// without an asterisk.
 func (s *Session) allFacts(ctx context.Context) error {
 	info := s.Info()
 	params, ok := info.Features["MLST"]

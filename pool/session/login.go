@@ -39,8 +39,8 @@ func askPassword(ctx context.Context, cfg *Config) (credentials, error) {
 	return c, nil
 }
 
-// login makes the line ready for work. The commands that a login takes are known beforehand, so they go out together; the library,
-// which keeps the session's state, then finds each of them done.
+// login makes the line ready for work. The commands that a login takes are known beforehand, so they go out together;
+// the library, which keeps the session's state, then finds each of them done.
 func (s *Session) login(ctx context.Context, cred credentials) error {
 	var done []wire.Exchange
 	var err error
@@ -121,8 +121,8 @@ func (s *Session) loginFlight(ctx context.Context, cred credentials) ([]wire.Exc
 	return done, s.checkProtection(m)
 }
 
-// serialReason: a line that breaks in the middle of the flight, or stalls once some of it was answered, may do so because of it. What
-// TLS says of our certificate is no such reason, and neither is a 421.
+// serialReason: a line that breaks in the middle of the flight, or stalls once some of it was answered, may do so
+// because of it. What TLS says of our certificate is no such reason, and neither is a 421.
 func (s *Session) serialReason(err error, answered bool) error {
 	err = s.explain(err)
 	stalled := errors.Is(err, wire.ErrTimeout) || errors.Is(err, context.DeadlineExceeded)
@@ -195,8 +195,8 @@ func (s *Session) loggedIn(cred credentials, m map[string]wire.Reply) (in bool, 
 	return false, nil
 }
 
-// protected says whether data will be protected as asked for. On implicit TLS a server may not know PROT; our own handshake on each data
-// channel enforces it then.
+// protected says whether data will be protected as asked for. On implicit TLS a server may not know PROT; our own
+// handshake on each data channel enforces it then.
 func (s *Session) protected(r wire.Reply) bool {
 	implicit := s.cfg.TLS == TLSImplicit && !s.cfg.ProtClear
 	return r.Code == 200 || implicit && (r.Code == 500 || r.Code == 502 || r.Code == 503)
@@ -259,7 +259,8 @@ func (s *Session) normalize(cmd string, r wire.Reply) wire.Reply {
 	return wire.Normalize(cmd, r, "PRET")
 }
 
-// noteGreeting recognises a server whose data channels break when a ClientHello arrives before the transfer command was handled.
+// noteGreeting recognises a server whose data channels break when a ClientHello arrives before the transfer command was
+// handled.
 func (s *Session) noteGreeting() {
 	s.learn(func(i *Info) {
 		if strings.Contains(strings.ToLower(i.Greeting), "pyftpdlib") {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ type Session struct {
 	line   *wire.Conn
 	view   *wire.Library
 	lib    *ftp.ServerConn
+	remote *net.TCPAddr // the server, on the control connection
 
 	mu     sync.Mutex
 	info   Info     // guarded by mu
@@ -38,8 +40,9 @@ type Session struct {
 	wg sync.WaitGroup // goroutines that make spares
 }
 
-// Flight sends all commands, then gives the final reply of each, in order: one round trip. A refusal (4yz, 5yz) is a reply
-// here. wire.ErrName and wire.ErrTooLong mean that nothing was sent; after any other error the session is poisoned.
+// Flight sends all commands, then gives the final reply of each, in order: one round trip. A refusal (4yz, 5yz) is a
+// reply here. wire.ErrName and wire.ErrTooLong mean that nothing was sent; after any other error the session is
+// poisoned.
 func (s *Session) Flight(ctx context.Context, cmds ...string) ([]wire.Reply, error) {
 	if err := s.idle(); err != nil {
 		return nil, err
@@ -88,8 +91,8 @@ func (s *Session) KeepAlive(ctx context.Context) error {
 	return nil
 }
 
-// Healthy says that the session is usable as far as can be seen without asking: not poisoned, no 421, no end of the connection
-// has arrived.
+// Healthy says that the session is usable as far as can be seen without asking: not poisoned, no 421, no end of the
+// connection has arrived.
 func (s *Session) Healthy() bool { return s.line.Err() == nil }
 
 // Poisoned gives the reason why the session is not usable any more, nil while it is.
@@ -170,8 +173,8 @@ func (s *Session) refusal(cmd string, r wire.Reply) error {
 	return e
 }
 
-// tolerate judges replies that came while nothing was asked: some servers say that they gave up waiting on a prepared data
-// channel, which ends that channel and nothing else.
+// tolerate judges replies that came while nothing was asked: some servers say that they gave up waiting on a prepared
+// data channel, which ends that channel and nothing else.
 func (s *Session) tolerate(r wire.Reply) bool {
 	text := strings.ToLower(r.Text())
 	if r.Code != 421 || !strings.Contains(text, "data channel") && !strings.Contains(text, "passive") {

@@ -28,8 +28,8 @@ func (c *Config) dialTCP(ctx context.Context, address string) (net.Conn, error) 
 	return nc, nil
 }
 
-// alive looks whether the peer of a connection that nobody reads from at present is still there, without waiting. Before TLS has
-// begun, a peer that says something is not what it should be. Connections that are no sockets are believed.
+// alive looks whether the peer of a connection that nobody reads from at present is still there, without waiting. Before
+// TLS has begun, a peer that says something is not what it should be. Connections that are no sockets are believed.
 func alive(nc net.Conn, begun bool) bool {
 	t, ok := nc.(*net.TCPConn)
 	if !ok {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setUserTimeout makes the kernel give up a connection whose peer acknowledges nothing for d: a changed network is noticed
-// while data is on its way, not after many minutes.
+// setUserTimeout makes the kernel give up a connection whose peer acknowledges nothing for d: a changed network is
+// noticed while data is on its way, not after many minutes.
 func setUserTimeout(c *net.TCPConn, d time.Duration) {
 	raw, err := c.SyscallConn()
 	if err != nil {

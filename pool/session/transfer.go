@@ -17,8 +17,8 @@ type TransferRequest struct {
 	Verb string
 	Rest int64 // offset for REST; 0: no REST
 	// Before are commands that go out ahead of REST and Verb ("CWD x", "RANG a b"). If the server refuses one of them
-	// the transfer is cut off and the refusal is returned as *wire.ReplyError. For downloads all is one flight; an upload waits for
-	// REST and Before to be accepted, as a STOR behind a refused REST would truncate the file.
+	// the transfer is cut off and the refusal is returned as *wire.ReplyError. For downloads all is one flight; an
+	// upload waits for REST and Before to be accepted, as a STOR behind a refused REST would truncate the file.
 	Before []string
 	// Next makes a spare data channel for the following transfer as soon as this one allows: Finish leaves it on its way
 	// and costs nothing more.
@@ -42,11 +42,11 @@ func (r TransferRequest) prelude() []string {
 	return cmds
 }
 
-// Transfer starts a transfer: it returns when the server has answered with a 1yz and TLS on the data channel is there. Where a
-// data channel was prepared, that is one round trip.
+// Transfer starts a transfer: it returns when the server has answered with a 1yz and TLS on the data channel is there.
+// Where a data channel was prepared, that is one round trip.
 //
-// A *wire.ReplyError is a refusal, and the session goes on if Poisoned says so; *trust.Error is a data channel that cannot be
-// believed. After wire.ErrName and wire.ErrTooLong nothing was sent.
+// A *wire.ReplyError is a refusal, and the session goes on if Poisoned says so; *trust.Error is a data channel that
+// cannot be believed. After wire.ErrName and wire.ErrTooLong nothing was sent.
 func (s *Session) Transfer(ctx context.Context, r TransferRequest) (*Data, error) {
 	if err := s.idle(); err != nil {
 		return nil, err
@@ -117,8 +117,8 @@ func (s *Session) pipelines() bool {
 	return s.epsv && !s.cfg.Active && !s.info.Quirks.NoEPSV
 }
 
-// transferCold asks for the port in the same flight as the transfer and connects while the server waits for that: a round
-// trip less than one after the other.
+// transferCold asks for the port in the same flight as the transfer and connects while the server waits for that: a
+// round trip less than one after the other.
 func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []string) (*Data, error) {
 	const cmd = "EPSV"
 	pending, err := s.line.Send(ctx, append([]string{cmd}, cmds...)...)
@@ -132,7 +132,7 @@ func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []st
 	rest := pending[1:]
 	if !reply.OK() {
 		cause := s.refusal(cmd, reply)
-		if reply.Code >= 500 && s.peer().IP.To4() != nil { // announced and not known: PASV it is
+		if reply.Code >= 500 && s.remote.IP.To4() != nil { // announced and not known: PASV it is
 			s.learn(func(i *Info) { i.Quirks.NoEPSV = true })
 			cause = &againError{cause}
 		}
@@ -216,8 +216,8 @@ func (s *Session) preludeReplies(ctx context.Context, r TransferRequest, pending
 	return nil, nil
 }
 
-// refused keeps the channel of a refused transfer. A refusal for want of a data connection, on a channel that was made ahead,
-// means that the server has given it up: again, with a fresh one.
+// refused keeps the channel of a refused transfer. A refusal for want of a data connection, on a channel that was made
+// ahead, means that the server has given it up: again, with a fresh one.
 func (s *Session) refused(d *Data, err error, r wire.Reply) error {
 	if r.Code == 425 || r.Code == 426 {
 		d.ch.discard()
@@ -230,7 +230,8 @@ func (s *Session) refused(d *Data, err error, r wire.Reply) error {
 	return err
 }
 
-// secured waits for TLS on the data channel, looking at the control connection meanwhile: a server that gives up says so there.
+// secured waits for TLS on the data channel, looking at the control connection meanwhile: a server that gives up says so
+// there.
 func (s *Session) secured(ctx context.Context, d *Data) (*Data, error) {
 	if d.ch.late {
 		s.line.CountWait(ctx)

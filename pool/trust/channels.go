@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Channels makes the TLS configurations of one control connection and its data channels. Sessions are not shared with any other control
-// connection: servers demand that a data channel resumes the session of its own.
+// Channels makes the TLS configurations of one control connection and its data channels. Sessions are not shared with
+// any other control connection: servers demand that a data channel resumes the session of its own.
 type Channels struct {
 	policy *Policy
 	store  sessions
@@ -45,7 +45,8 @@ func (c *Channels) Data() *tls.Config {
 	cfg := c.policy.base()
 	cfg.ClientSessionCache = &view{store: &c.store}
 	if control != nil && control.HelloRetryRequest {
-		// The server wanted another key share than the one that we would offer first; offering it at once saves a round trip.
+		// The server wanted another key share than the one that we would offer first; offering it at once saves a round
+		// trip.
 		cfg.CurvePreferences = []tls.CurveID{control.CurveID}
 	}
 	if c.policy.ownRules() {
@@ -85,8 +86,8 @@ type ticket struct {
 
 const maxTickets = 16
 
-// take gives the ticket for the next data channel: the newest unused one from the control connection (some servers accept
-// only that), then the newest unused one from a data channel, then the newest of all, used again.
+// take gives the ticket for the next data channel: the newest unused one from the control connection (some servers
+// accept only that), then the newest unused one from a data channel, then the newest of all, used again.
 func (s *sessions) take() *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,8 +144,9 @@ func (v *view) Get(string) (*tls.ClientSessionState, bool) {
 	return v.taken.state, true
 }
 
-// Put is called for each ticket that comes, and with nil when a handshake with the taken one failed. That happens to good tickets
-// too (the server closed the channel as it refused the transfer), and there may be no other one, so it is just put last.
+// Put is called for each ticket that comes, and with nil when a handshake with the taken one failed. That happens to
+// good tickets too (the server closed the channel as it refused the transfer), and there may be no other one, so it is
+// just put last.
 func (v *view) Put(_ string, state *tls.ClientSessionState) {
 	if state != nil {
 		v.store.put(state, v.control)

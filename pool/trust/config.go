@@ -20,7 +20,8 @@ type Config struct {
 	KeyFile    string   // its key, PEM
 	MinVersion uint16   // tls.VersionTLS12 if 0
 	MaxVersion uint16   // newest if 0
-	// Curves are the key exchanges to offer, for peers that stall on large ClientHellos; nil: what package tls thinks best.
+	// Curves are the key exchanges to offer, for peers that stall on large ClientHellos; nil: what package tls thinks
+	// best.
 	Curves     []tls.CurveID
 	Insecure   bool // insecure_skip_verify
 	Mode       Mode

@@ -65,8 +65,8 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Explain turns what a handshake or a TLS read gave into an *Error, if it is about trust or about TLS itself; cut connections, time-outs and
-// everything else come back as they are.
+// Explain turns what a handshake or a TLS read gave into an *Error, if it is about trust or about TLS itself; cut
+// connections, time-outs and everything else come back as they are.
 func Explain(err error) error {
 	var e *Error
 	var verification *tls.CertificateVerificationError
@@ -89,7 +89,8 @@ func Explain(err error) error {
 	return err
 }
 
-// noCommonVersion recognises what package tls says, without a type, when the server answers with a version that we did not offer.
+// noCommonVersion recognises what package tls says, without a type, when the server answers with a version that we did
+// not offer.
 func noCommonVersion(err error) bool {
 	for next := err; next != nil; next = errors.Unwrap(err) {
 		err = next
@@ -160,8 +161,8 @@ const (
 	alertCertificateRequired = 116
 )
 
-// remoteAlert gives the number of the alert that the peer sent, 0 when err is none. Package tls has it as a number of a type that it does not
-// export.
+// remoteAlert gives the number of the alert that the peer sent, 0 when err is none. Package tls has it as a number of a
+// type that it does not export.
 func remoteAlert(err error) uint8 {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {

@@ -54,7 +54,8 @@ func globEscape(path string) string {
 	return string(b)
 }
 
-// loadClient reads the client certificate (with its chain) and its key, which may be encrypted and may stand in the same file.
+// loadClient reads the client certificate (with its chain) and its key, which may be encrypted and may stand in the same
+// file.
 func loadClient(cfg Config) (*tls.Certificate, error) {
 	const advice = "give PEM files with cert=FILE,key=FILE"
 	if cfg.CertFile == "" {

@@ -20,7 +20,8 @@ type Policy struct {
 	client *tls.Certificate
 }
 
-// NewPolicy reads the files that cfg names. host is the name of the server as the user gave it. Errors are *Error of ReasonConfig.
+// NewPolicy reads the files that cfg names. host is the name of the server as the user gave it. Errors are *Error of
+// ReasonConfig.
 func NewPolicy(cfg Config, host string, port int) (*Policy, error) {
 	name, _, _ := strings.Cut(host, "%") // a zone is not part of any certificate
 	p := &Policy{cfg: cfg, host: name, key: net.JoinHostPort(name, strconv.Itoa(port))}
@@ -140,8 +141,9 @@ type unknownServer struct {
 
 func (e *unknownServer) Error() string { return "server is not known yet" }
 
-// Confirm settles a handshake that failed because the user must be asked (ModeAsk): true means that the server is remembered now
-// and the caller may dial again. Any other failure comes back explained. It blocks as long as the user thinks.
+// Confirm settles a handshake that failed because the user must be asked (ModeAsk): true means that the server is
+// remembered now and the caller may dial again. Any other failure comes back explained. It blocks as long as the user
+// thinks.
 func (p *Policy) Confirm(err error) (again bool, _ error) {
 	var u *unknownServer
 	if !errors.As(err, &u) {

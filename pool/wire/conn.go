@@ -20,14 +20,15 @@ type Options struct {
 	Timeout time.Duration // no progress for this long ends a wait or a write; 0: 30 s
 	Log     *slog.Logger  // dialogue at debug level; nil: none
 	Counter Counter       // nil: nobody counts
-	// Tolerate is asked for a reply that came while no command was outstanding; true keeps the line usable. It is called on
-	// the reading goroutine and must not block. nil: none is tolerated.
+	// Tolerate is asked for a reply that came while no command was outstanding; true keeps the line usable. It is called
+	// on the reading goroutine and must not block. nil: none is tolerated.
 	Tolerate func(Reply) bool
 }
 
 // Conn is the control line: it owns a net.Conn, reads replies on a goroutine of its own (so that nothing that the server
 // says while the line is idle goes unseen, and neither side can block the other) and hands each to the command that it
-// answers, in order. A reply without a command, garbage, a 421, an end or an expired bound make the line unusable for ever.
+// answers, in order. A reply without a command, garbage, a 421, an end or an expired bound make the line unusable for
+// ever.
 //
 // Methods may be called from any goroutine; commands of different callers keep the order of their calls of Send.
 type Conn struct {

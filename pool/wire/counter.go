@@ -6,7 +6,8 @@ import "context"
 type Counter interface {
 	// Command is called for each command sent, with its name in upper case ("RETR", "SITE CHMOD").
 	Command(name string)
-	// Wait is called for each time somebody waited for the peer: a round trip. background: nobody in the foreground waits.
+	// Wait is called for each time somebody waited for the peer: a round trip. background: nobody in the foreground
+	// waits.
 	Wait(background bool)
 }
 

@@ -306,5 +306,6 @@ func Collect(ctx context.Context, pending []*Pending) ([]Reply, error) {
 	return replies, nil
 }
 
-// Notify has an element when something changed since the last wait. It is for selecting beside other events; what came is taken with Wait.
+// Notify has an element when something changed since the last wait. It is for selecting beside other events; what came
+// is taken with Wait.
 func (p *Pending) Notify() <-chan struct{} { return p.ready }

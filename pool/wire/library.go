@@ -16,9 +16,9 @@ type Exchange struct {
 	Reply Reply
 }
 
-// Library is the line as an FTP library sees it: a net.Conn. What is written to it goes out as commands, one at a time; what is read from it
-// are the replies to them, at most one line per Read, so that the library's own buffer is empty after each final reply and other
-// commands may share the line between its calls.
+// Library is the line as an FTP library sees it: a net.Conn. What is written to it goes out as commands, one at a time;
+// what is read from it are the replies to them, at most one line per Read, so that the library's own buffer is empty
+// after each final reply and other commands may share the line between its calls.
 //
 // It is used by one goroutine at a time.
 type Library struct {
@@ -36,7 +36,8 @@ type Library struct {
 
 var _ net.Conn = (*Library)(nil)
 
-// Library gives the view. greeting is what the library reads first. normalize changes replies on their way to it; nil leaves them.
+// Library gives the view. greeting is what the library reads first. normalize changes replies on their way to it; nil
+// leaves them.
 func (c *Conn) Library(greeting Reply, normalize func(cmd string, r Reply) Reply) *Library {
 	if normalize == nil {
 		normalize = func(_ string, r Reply) Reply { return r }

@@ -2,8 +2,8 @@ package wire
 
 import "strings"
 
-// Normalize gives a reply as the standard writes it, for readers that insist on one code per command (RFC 959 section 5.4):
-// positive replies get the code that belongs to the command, a FEAT reply loses the features in hide.
+// Normalize gives a reply as the standard writes it, for readers that insist on one code per command (RFC 959 section
+// 5.4): positive replies get the code that belongs to the command, a FEAT reply loses the features in hide.
 func Normalize(cmd string, r Reply, hide ...string) Reply {
 	verb := Verb(cmd)
 	if verb == "FEAT" && r.Code == 211 {

@@ -56,7 +56,8 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
-// FuzzReadReply: whatever comes, there is a reply that makes sense or an error, and what render writes is read as the same.
+// FuzzReadReply: whatever comes, there is a reply that makes sense or an error, and what render writes is read as the
+// same.
 func FuzzReadReply(f *testing.F) {
 	for _, s := range []string{"220 x\r\n", "211-a\r\n b\r\n211 c\r\n", "226\n", "150-\n150\n", "SSH-2.0", "999 x\n", "421", "213-x\r\n\x00\xff\r\n213 \r\n"} {
 		f.Add([]byte(s))
