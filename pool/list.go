@@ -208,7 +208,7 @@ func (p *Pool) readListing(b *budget, c *conn, req session.TransferRequest, each
 	}
 	stop := context.AfterFunc(b.ctx, d.Abort)
 	defer stop()
-	if err := readLinesOf(&progressReader{d, b}, each); err != nil {
+	if err := readLinesOf(&progressReader{d, b}, maxListing, each); err != nil {
 		d.Abort()
 		if cause := b.ctx.Err(); cause != nil {
 			return wire.Reply{}, cause
@@ -252,21 +252,21 @@ func (r *progressReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readLinesOf cuts a stream into lines without their ends.
-func readLinesOf(r io.Reader, each func(line string)) error {
+// readLinesOf cuts a stream of at most most bytes into lines without their ends.
+func readLinesOf(r io.Reader, most int, each func(line string)) error {
 	br := bufio.NewReaderSize(r, listChunk)
 	for total := 0; ; {
 		line, err := br.ReadSlice('\n')
 		total += len(line)
-		if total > maxListing {
-			return &Error{Kind: KindProtocol, Reply: fmt.Sprintf("listing of more than %d bytes", maxListing)}
+		if total > most {
+			return &Error{Kind: KindProtocol, Reply: fmt.Sprintf("listing of more than %d bytes", most)}
 		}
 		if text := strings.TrimRight(string(line[:min(len(line), maxLine)]), "\r\n"); text != "" {
 			each(text)
 		}
 		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a line without an end
 			line, err = br.ReadSlice('\n')
-			if total += len(line); total > maxListing {
+			if total += len(line); total > most {
 				return &Error{Kind: KindProtocol, Reply: "endless line in a listing"}
 			}
 		}

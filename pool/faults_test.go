@@ -1,0 +1,353 @@
+package pool
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// once runs an action for the first command with a verb.
+func once(verb string, action func(c *fakeConn, arg string) bool) func(*fakeConn, string, string) bool {
+	var done atomic.Bool
+	return func(c *fakeConn, v, arg string) bool {
+		return v == verb && !done.Swap(true) && action(c, arg)
+	}
+}
+
+func TestLostConnectionIsReplaced(t *testing.T) {
+	f := newFake(t)
+	f.put("/f", "content")
+	e := connectFake(t, f)
+	for what, try := range map[string]struct {
+		verb string
+		run  func() error
+	}{
+		"stat": {"MLST", func() error { _, err := e.Stat(e.ctx, "/f"); return err }},
+		"list": {"MLSD", func() error { _, err := e.List(e.ctx, "/"); return err }},
+		"read": {"RETR", func() error { return readAll(e, "/f", "content") }},
+		"attr": {"MFMT", func() error {
+			err := e.SetAttrs(e.ctx, "/f", false, Attrs{ModTime: &probeTime})
+			if KindOf(err) == KindUnsupported { // the fake has no MFMT: it said so on the second connection
+				return nil
+			}
+			return err
+		}},
+	} {
+		f.script(once(try.verb, func(c *fakeConn, _ string) bool { return c.cut() }))
+		if err := try.run(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := e.Stats().Retries; n < 4 {
+		t.Errorf("%d retries counted", n)
+	}
+}
+
+func readAll(e *env, name, want string) error {
+	d, err := e.Download(e.ctx, name, DownloadOptions{Length: -1, Size: -1})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	b, err := io.ReadAll(d)
+	if err == nil && string(b) != want {
+		err = errors.New("read " + string(b))
+	}
+	return err
+}
+
+// A change whose reply was lost is looked at, not repeated.
+func TestChangeIsSettled(t *testing.T) {
+	for _, carriedOut := range []bool{true, false} {
+		f := newFake(t)
+		f.put("/a", "1")
+		f.put("/b", "22")
+		e := connectFake(t, f)
+		cutAt := func(verb string) {
+			f.script(once(verb, func(c *fakeConn, arg string) bool {
+				if carriedOut {
+					before := c.Conn
+					c.Conn = discard{before}
+					c.answer(verb, arg)
+					c.Conn = before
+				}
+				return c.cut()
+			}))
+		}
+		wantSent := 2
+		if carriedOut {
+			wantSent = 1
+		}
+		for _, try := range []struct {
+			verb string
+			run  func() error
+		}{
+			{"MKD", func() error { return e.Mkdir(e.ctx, "/newdir") }},
+			{"DELE", func() error { return e.Remove(e.ctx, "/b") }},
+			{"RNTO", func() error { return e.Rename(e.ctx, "/a", "/c") }},
+			{"RMD", func() error { return e.Rmdir(e.ctx, "/newdir") }},
+		} {
+			if try.verb == "RMD" {
+				f.put("/newdir", "")
+			}
+			cutAt(try.verb)
+			if err := try.run(); err != nil {
+				t.Errorf("%s, carried out %v: %v", try.verb, carriedOut, err)
+			}
+			if n := f.sent(try.verb); n != wantSent {
+				t.Errorf("%s, carried out %v: sent %d times, want %d", try.verb, carriedOut, n, wantSent)
+			}
+		}
+		if s, ok := f.file("/c"); !ok || s != "1" {
+			t.Errorf("/c = %q, %v", s, ok)
+		}
+	}
+}
+
+func TestLostFinalReply(t *testing.T) {
+	for name, c := range map[string]struct {
+		keep int // bytes that arrive, of 7
+		want Kind
+	}{"all there": {7, KindOther}, "cut short": {3, KindNetwork}} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			e := connectFake(t, f)
+			f.script(once("STOR", func(fc *fakeConn, arg string) bool {
+				s, _ := fc.receive()
+				f.put(arg, s[:c.keep])
+				return fc.cut()
+			}))
+			u, err := e.Upload(e.ctx, "/f", UploadOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(u, "content"); err != nil {
+				t.Fatal(err)
+			}
+			res, err := u.Finish(e.ctx, Finish{Size: 7})
+			if c.want != KindOther {
+				wantKind(t, "Finish", err, c.want)
+			} else if err != nil || !res.Verified || res.Entry.Size != 7 {
+				t.Errorf("Finish = %+v, %v", res, err)
+			}
+		})
+	}
+}
+
+func TestRefusedUploads(t *testing.T) {
+	for reply, want := range map[string]Kind{
+		"451 Failure writing to local file.":                                     KindNoSpace,
+		"452 /f: No space left on device":                                        KindNoSpace,
+		"451 /f: Input/output error":                                             KindNoSpace,
+		"552 Transfer aborted. Disk quota exceeded":                              KindQuota,
+		"426 Failure reading network stream.":                                    KindNetwork,
+		"550 something else":                                                     KindIncomplete,
+		"451-Error during write to file\r\n451 0.001 seconds (measured here)":    KindNoSpace,
+		"226-File successfully transferred\r\n226 0.000 seconds (measured here)": KindOther,
+		"250 Requested file action okay.":                                        KindOther,
+		"553 Can't open that file: Permission denied":                            KindPermission,
+		"451 /f: Append/Restart not permitted, try again":                        KindUnsupported,
+		"550 /f: Overwrite permission denied":                                    KindExists,
+	} {
+		f := newFake(t)
+		e := connectFake(t, f)
+		f.script(once("STOR", func(c *fakeConn, arg string) bool {
+			s, _ := c.receive()
+			f.put(arg, s)
+			c.say("%s", reply)
+			return true
+		}))
+		u, err := e.Upload(e.ctx, "/f", UploadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(u, "content"); err != nil {
+			t.Fatal(err)
+		}
+		_, err = u.Finish(e.ctx, Finish{Size: 7})
+		if want == KindOther {
+			if err != nil {
+				t.Errorf("%s: %v", reply, err)
+			}
+			continue
+		}
+		wantKind(t, reply, err, want)
+	}
+}
+
+func TestSessionReuseRefused(t *testing.T) {
+	const refusal = "522 SSL connection failed: session reuse required"
+	t.Run("cured by a fresh connection", func(t *testing.T) {
+		f := newFake(t)
+		f.put("/f", "content")
+		e := connectFake(t, f)
+		first := f.connections()
+		f.script(func(c *fakeConn, verb, _ string) bool {
+			if c.n > first || verb != "MLSD" && verb != "RETR" {
+				return false
+			}
+			c.say(refusal)
+			return true
+		})
+		if _, err := e.List(e.ctx, "/"); err != nil {
+			t.Error(err)
+		}
+		if err := readAll(e, "/f", "content"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("told in words", func(t *testing.T) {
+		f := newFake(t)
+		e := connectFake(t, f)
+		f.script(func(c *fakeConn, verb, _ string) bool {
+			if verb != "MLSD" {
+				return false
+			}
+			c.say(refusal)
+			return true
+		})
+		_, err := e.List(e.ctx, "/")
+		wantKind(t, "List", err, KindTLSPolicy)
+		var pe *Error
+		if !errors.As(err, &pe) || !strings.Contains(pe.Advice, "tls_max") {
+			t.Errorf("no advice in %v", err)
+		}
+		if n := f.sent("MLSD"); n != 2 {
+			t.Errorf("tried %d times, want 2", n)
+		}
+	})
+	t.Run("an upload, behind the 150", func(t *testing.T) {
+		f := newFake(t)
+		e := connectFake(t, f)
+		f.script(func(c *fakeConn, verb, _ string) bool {
+			if verb != "STOR" {
+				return false
+			}
+			_, _ = c.receive()
+			c.say(refusal)
+			return true
+		})
+		for _, want := range []Kind{KindNetwork, KindTLSPolicy} { // worth another try, then not any more
+			u, err := e.Upload(e.ctx, "/f", UploadOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = u.Finish(e.ctx, Finish{Size: 0})
+			wantKind(t, "Finish", err, want)
+		}
+	})
+}
+
+func TestFrozenServer(t *testing.T) {
+	f := newFake(t)
+	e := connectFake(t, f, func(c *Config) { c.Timeout = 300 * time.Millisecond })
+	f.script(func(_ *fakeConn, verb, _ string) bool { return verb == "MLST" || verb == "MLSD" })
+	begin := time.Now()
+	_, err := e.Stat(e.ctx, "/f")
+	wantKind(t, "Stat", err, KindTimeout)
+	_, err = e.List(e.ctx, "/")
+	wantKind(t, "List", err, KindTimeout)
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("took %v", took)
+	}
+	f.script(nil)
+	if _, err := e.Stat(e.ctx, "/"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestGarbage(t *testing.T) {
+	f := newFake(t)
+	f.put("/f", "content")
+	e := connectFake(t, f)
+	f.script(once("MLST", func(c *fakeConn, _ string) bool { c.say("\x00\x01garbage"); return true }))
+	if _, err := e.Stat(e.ctx, "/f"); err != nil {
+		t.Errorf("once: %v", err)
+	}
+	f.script(func(c *fakeConn, verb, _ string) bool {
+		if verb == "MLST" {
+			c.say("garbage for ever")
+		}
+		return verb == "MLST"
+	})
+	_, err := e.Stat(e.ctx, "/f")
+	wantKind(t, "for ever", err, KindProtocol)
+	f.script(func(c *fakeConn, verb, _ string) bool {
+		if verb == "MLSD" {
+			c.send("type=file;size=1; ../x\r\ntype=file;size=1; /etc/passwd\r\ntype=file;size=1; \r\ntype=file;size=1; a\x00b\r\n" +
+				"type=file;size=1; ..\r\ntype=file;size=1;modify=20200101000000; good\r\n")
+		}
+		return verb == "MLSD"
+	})
+	l, err := e.List(e.ctx, "/")
+	if err != nil || len(l.Entries) != 1 || l.Entries[0].Name != "good" {
+		t.Errorf("hostile names: %+v, %v", l, err)
+	}
+}
+
+// A download that was cut off is answered with 426, with 226, late, or not at all; none of it may reach the next caller.
+func TestAbortedDownloads(t *testing.T) {
+	for name, final := range map[string]string{"426": "426 broken", "226": "226 sent", "150 as the last": "150 0.001 seconds", "426 then 226": "426 broken\r\n226 done"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.put("/f", "content")
+			e := connectFake(t, f)
+			f.script(once("RETR", func(c *fakeConn, _ string) bool {
+				d := c.data()
+				chunk := strings.Repeat("x", 1<<16)
+				for {
+					if _, err := io.WriteString(d, chunk); err != nil {
+						break
+					}
+				}
+				d.Close()
+				c.say("%s", final)
+				return true
+			}))
+			d, err := e.Download(e.ctx, "/f", DownloadOptions{Length: -1, Size: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(d, make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+			d.Close()
+			for range 3 {
+				if err := readAll(e, "/f", "content"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func TestCutInTheMiddleOfADownload(t *testing.T) {
+	for name, o := range map[string]DownloadOptions{
+		"size known":   {Length: -1, Size: 1000},
+		"size unknown": {Length: -1, Size: -1},
+	} {
+		f := newFake(t)
+		f.put("/f", "content")
+		e := connectFake(t, f)
+		f.script(once("RETR", func(c *fakeConn, _ string) bool {
+			d := c.data()
+			_, _ = io.WriteString(d, "half")
+			_ = d.NetConn().Close() // no close_notify
+			c.say("226 sent")
+			return true
+		}))
+		d, err := e.Download(e.ctx, "/f", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(d)
+		if string(b) != "half" {
+			t.Errorf("%s: read %q", name, b)
+		}
+		wantKind(t, name, err, KindIncomplete)
+		d.Close()
+	}
+}
