@@ -35,6 +35,7 @@ func (s *Server) newHandle(n *node, f *content.File, h *content.Handle, of conte
 	fh := &fileHandle{n: n, f: f, h: h, write: of.Write}
 	fh.empty.Store(empty)
 	s.handles.add(fh)
+	n.writes(of.Write, 1)
 	return fh
 }
 
@@ -108,6 +109,7 @@ func (fh *fileHandle) release() {
 	fh.once.Do(func() {
 		fh.busy.Wait()
 		fh.h.Release()
+		fh.n.writes(fh.write, -1)
 		fh.n.unuse()
 		fh.n.srv.handles.remove(fh)
 	})

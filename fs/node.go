@@ -44,10 +44,11 @@ type dirState struct {
 
 // fileState is what regular files have on top. It is small: a folder of a hundred thousand files has one for each.
 type fileState struct {
-	mu sync.Mutex // held while the content is opened or closed, never while it is read or written
+	mu sync.Mutex // never held while anything waits
 
 	content *content.File // guarded by mu; nil while nobody uses it
 	users   int           // guarded by mu; handles and operations that use content
+	writers int           // guarded by mu; handles that may write
 	pages   *pageState    // guarded by mu; nil until the file was read
 }
 

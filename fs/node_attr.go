@@ -97,25 +97,23 @@ func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrO
 	case !linked:
 		return n.getattrGone(f, out)
 	}
+	var seen pool.Entry
+	if f != nil {
+		seen = f.Entry()
+	}
 	e, err := n.srv.exact(ctx, path)
-	if err == nil && nodeKind(e.Type) != n.kind {
+	switch {
+	case notFound(err) && f != nil:
+		return n.getattrGone(f, out)
+	case err != nil:
+		return n.srv.fail("stat", path, err)
+	case nodeKind(e.Type) != n.kind || f != nil && n.replaced(e, seen):
 		// Something else has taken the name. ESTALE makes the kernel look it up again.
 		n.srv.names.detach(n)
 		return syscall.ESTALE
 	}
 	if f != nil {
-		if notFound(err) {
-			return n.getattrGone(f, out)
-		}
-		if err == nil {
-			if f.Revalidate(e) {
-				n.srv.notify.content(n)
-			}
-			e = f.Entry()
-		}
-	}
-	if err != nil {
-		return n.srv.fail("stat", path, err)
+		e = f.Entry()
 	}
 	n.fillAttr(e, out)
 	return 0
@@ -238,8 +236,11 @@ func wanted(in *fuse.SetAttrIn, truncate bool, now time.Time) pool.Attrs {
 func (n *node) setAttrs(ctx context.Context, a pool.Attrs) syscall.Errno {
 	s := n.srv
 	path, linked := n.Path()
-	if f := n.openContent(); f != nil {
-		return s.fail("setattr", path, s.do(ctx, func(ctx context.Context) error { return f.SetAttrs(ctx, a) }))
+	if f := n.again(); f != nil {
+		return s.fail("setattr", path, s.do(ctx, func(ctx context.Context) error {
+			defer n.unuse()
+			return f.SetAttrs(ctx, a)
+		}))
 	}
 	if !linked {
 		return syscall.ESTALE

@@ -28,21 +28,48 @@ func (n *node) openContent() *content.File {
 }
 
 // useAs takes the content into use; unuse gives it back. e is what the server says of the file (created: it knows nothing
-// yet). replaced means that somebody else's file has taken the place of the one that handles are open on; nothing was taken
-// into use then.
-func (n *node) useAs(e pool.Entry, created bool) (f *content.File, replaced bool) {
+// yet), seen is what the content told before the server was asked. replaced means that somebody else's content has taken
+// the place of the one that readers have open; nothing was taken into use then.
+func (n *node) useAs(e pool.Entry, created bool, seen pool.Entry) (f *content.File, replaced bool) {
 	n.file.mu.Lock()
 	defer n.file.mu.Unlock()
-	if n.file.content != nil {
-		if !created && n.file.content.Clean() && n.file.content.Revalidate(e) {
-			return nil, true
-		}
-	} else {
+	switch {
+	case n.file.content == nil:
 		n.file.content = n.srv.cfg.Content.File(n, e, created)
 		n.srv.open.add(n)
+	case !created && n.replacedLocked(e, seen):
+		return nil, true
 	}
 	n.file.users++
 	return n.file.content, false
+}
+
+// replaced tells the content what the server says of the file and reports whether somebody else's has taken its place: those
+// who have the old one open must not get pages of the new one, so it needs another node. Where somebody writes, the
+// content stays with the node. An answer that may be older than an upload of our own says nothing.
+func (n *node) replaced(e, seen pool.Entry) bool {
+	n.file.mu.Lock()
+	defer n.file.mu.Unlock()
+	return n.replacedLocked(e, seen)
+}
+
+func (n *node) replacedLocked(e, seen pool.Entry) bool {
+	f := n.file.content
+	if f == nil || !f.Clean() || f.Entry() != seen || !f.Revalidate(e) {
+		return false
+	}
+	n.srv.notify.content(n)
+	return n.file.writers == 0
+}
+
+// writes counts a handle that may write.
+func (n *node) writes(may bool, delta int) {
+	if !may {
+		return
+	}
+	n.file.mu.Lock()
+	defer n.file.mu.Unlock()
+	n.file.writers += delta
 }
 
 // again takes content into use that somebody uses already; nil when nobody does.
@@ -55,17 +82,25 @@ func (n *node) again() *content.File {
 	return n.file.content
 }
 
-// unuse ends one use.
+// unuse ends one use; the last one closes the content. That may wait (for a rename of a folder above), so it happens
+// without the lock: who opens the file meanwhile gets another content, for which the server's word counts.
 func (n *node) unuse() {
+	if f := n.lastUse(); f != nil {
+		f.Close()
+	}
+}
+
+func (n *node) lastUse() *content.File {
 	n.file.mu.Lock()
 	defer n.file.mu.Unlock()
 	n.file.users--
 	if n.file.users > 0 {
-		return
+		return nil
 	}
-	n.file.content.Close()
+	f := n.file.content
 	n.file.content = nil
 	n.srv.open.remove(n)
+	return f
 }
 
 // use takes the content of an existing file into use, after a look at what the server says of it. A file with content
@@ -79,10 +114,12 @@ func (n *node) use(ctx context.Context) (*content.File, syscall.Errno) {
 func (n *node) revalidated(ctx context.Context) (*content.File, pool.Entry, syscall.Errno) {
 	s := n.srv
 	path, linked := n.Path()
+	var seen pool.Entry
 	if f := n.again(); f != nil {
 		if !linked || !f.Clean() {
 			return f, pool.Entry{}, 0
 		}
+		seen = f.Entry()
 		n.unuse()
 	}
 	if !linked {
@@ -100,7 +137,7 @@ func (n *node) revalidated(ctx context.Context) (*content.File, pool.Entry, sysc
 		s.names.detach(n)
 		return nil, pool.Entry{}, syscall.ESTALE
 	}
-	f, replaced := n.useAs(e, false)
+	f, replaced := n.useAs(e, false, seen)
 	if replaced {
 		s.names.detach(n)
 		return nil, pool.Entry{}, syscall.ESTALE
