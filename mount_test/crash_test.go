@@ -173,11 +173,8 @@ func TestLocksOfTwoMounts(t *testing.T) {
 		makeServed(t, s, "locks")
 		mounts := []*mnt{mountServer(t, s, "neg_ttl=1h", "dir_ttl=1h"), mountServer(t, s, "neg_ttl=1h", "dir_ttl=1h")}
 		must(t, os.WriteFile(mounts[0].path("f"), []byte("old"), 0o644))
-		w, err := os.OpenFile(mounts[0].path("f"), os.O_WRONLY|os.O_TRUNC, 0)
-		must(t, err)
-		defer w.Close()
-		_, err = w.Write(randomBytes(13, 18<<20))
-		must(t, err)
+		w := startWriter(t, mounts[0].path("f"))
+		w.write(18 << 20)
 		take := func(m *mnt, round, i int) error {
 			f, err := os.OpenFile(m.path("locks", fmt.Sprintf("r%d-%d", round, i)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 			if err == nil {
@@ -201,8 +198,8 @@ func TestLocksOfTwoMounts(t *testing.T) {
 				}
 			}
 		}
-		must(t, w.Close())
-		if got, err := os.ReadFile(s.Disk("f")); err != nil || !bytes.Equal(got, randomBytes(13, 18<<20)) {
+		must(t, w.close())
+		if got, err := os.ReadFile(s.Disk("f")); err != nil || !bytes.Equal(got, writerBytes(18<<20)) {
 			t.Errorf("the file that was written meanwhile has %d bytes, %v", len(got), err)
 		}
 	})

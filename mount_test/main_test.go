@@ -22,6 +22,9 @@ import (
 var long = os.Getenv("FTPSFS_LONG") == "1"
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(writerVariable); path != "" {
+		os.Exit(runWriter(path))
+	}
 	syscall.Umask(0o022) // modes in the tests are meant as written
 	code := m.Run()
 	lab.RemoveBinary()

@@ -59,6 +59,17 @@ func bothVersions(c cell) bool {
 }
 func all(cell) bool { return true }
 
+// inTurn runs f as a subtest for every chosen cell, with nothing beside it. Whoever counts what the mount does for an
+// open file needs that: each program that the test starts closes inherited descriptors, and the mount hears of it.
+func inTurn(t *testing.T, chosen func(cell) bool, f func(t *testing.T, c cell)) {
+	t.Helper()
+	for _, c := range matrix {
+		if chosen(c) {
+			t.Run(c.String(), func(t *testing.T) { f(t, c) })
+		}
+	}
+}
+
 // each runs f as a parallel subtest for every chosen cell.
 func each(t *testing.T, chosen func(cell) bool, f func(t *testing.T, c cell)) {
 	t.Helper()

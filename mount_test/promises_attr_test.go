@@ -132,6 +132,9 @@ var attributePromises = []promise{
 		s.hasMode("f", 0o600)
 	}},
 	{"mode.setuid", func(s *scene) {
+		if s.is(lab.Embedded) {
+			s.Skip("the embedded server sets modes and does not tell them")
+		}
 		s.put("f", []byte("x"))
 		s.ok(os.Chmod(s.disk("f"), os.ModeSetuid|os.ModeSetgid|0o755))
 		fi, err := os.Stat(s.path("f"))

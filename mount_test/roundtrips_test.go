@@ -168,7 +168,7 @@ func unlinkByEight(dir func(worker int) string) func(*row) {
 
 // TestRoundTrips holds every operation to its budget.
 func TestRoundTrips(t *testing.T) {
-	each(t, realServers, func(t *testing.T, c cell) {
+	inTurn(t, realServers, func(t *testing.T, c cell) {
 		server := c.start(t)
 		folder := func(i int) string { return fmt.Sprintf("row%02d", i) }
 		makeServed(t, server, "warm")
@@ -179,6 +179,7 @@ func TestRoundTrips(t *testing.T) {
 			}
 		}
 		m := mountServer(t, server, "attr_ttl=1h", "dir_ttl=1h")
+		learn(t, m)
 		for i, op := range operations {
 			t.Run(op.name, func(t *testing.T) {
 				r := &row{scene: &scene{T: t, m: m, c: c, server: server, dir: folder(i)}}
@@ -197,6 +198,21 @@ func TestRoundTrips(t *testing.T) {
 			})
 		}
 	})
+}
+
+// learn does everything once that a mount finds out about a server when it is first needed.
+func learn(t *testing.T, m *mnt) {
+	t.Helper()
+	dir, file := m.path("warm", "d"), m.path("warm", "learn")
+	must(t, os.Mkdir(dir, 0o750))
+	for range 2 { // new, and over an existing file
+		must(t, os.WriteFile(file, []byte("x"), 0o640))
+	}
+	must(t, os.Chtimes(file, someday, someday))
+	must(t, os.Chmod(file, 0o600))
+	must(t, os.Rename(file, filepath.Join(dir, "g")))
+	must(t, os.Remove(filepath.Join(dir, "g")))
+	must(t, os.Remove(dir))
 }
 
 // warmUp uses the mount, so that a connection is there, and waits until what it prepares ahead of time is done.
