@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/mountpoint"
 )
@@ -340,6 +342,65 @@ func TestInsecureIsLoud(t *testing.T) {
 	}
 	if out := l.must("status", l.mnt).out; !strings.Contains(out, "WARNING") {
 		t.Errorf("status: %s", out)
+	}
+	l.must("umount", l.mnt)
+}
+
+// TestAllowOtherIsSaid: only root, and with allow_other others, may enter a mount.
+func TestAllowOtherIsSaid(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs two users")
+	}
+	l := newLab(t)
+	if err := os.Chmod(l.dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	l.must(l.url(testUser), l.mnt, "-o", l.options())
+	l.write("open", "x")
+	if err := os.Chmod(filepath.Join(l.mnt, "open"), 0o644); err != nil {
+		t.Logf("chmod: %v", err)
+	}
+	read := func() error {
+		cmd := exec.Command("cat", filepath.Join(l.mnt, "open"))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		return cmd.Run()
+	}
+	if read() == nil {
+		t.Error("another user reads a mount without allow_other")
+	}
+	l.must("umount", l.mnt)
+	l.must(l.url(testUser), l.mnt, "-o", l.options()+",allow_other,umask=022")
+	if err := read(); err != nil {
+		t.Errorf("with allow_other: %v", err)
+	}
+	l.must("umount", l.mnt)
+	l.must(l.url(testUser), l.mnt, "-o", l.options()+",allow_other,umask=077")
+	if read() == nil {
+		t.Error("another user reads a file of mode 0700")
+	}
+	l.must("umount", l.mnt)
+}
+
+// TestNothingInherited: who waits for the end of a pipe that the mount command had open does not wait for the mount.
+func TestNothingInherited(t *testing.T) {
+	l := newLab(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := l.command(l.url(testUser), l.mnt, "-o", l.options())
+	cmd.ExtraFiles = []*os.File{w, w, w}
+	cmd.Stdout = w
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if err := r.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the pipe is still open: %v", err)
 	}
 	l.must("umount", l.mnt)
 }
