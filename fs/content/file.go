@@ -48,6 +48,7 @@ type File struct {
 	onlyBeside bool
 	beside     bool    // the object is not the file itself
 	temp       *temp   // where the object is when beside; nil: it has no byte yet
+	reused     bool    // temp was made before, for content that was given up
 	aside      string  // where the old content is while a replacement in steps is under way, else ""
 	sent       int64   // length of the object, bytes under way included
 	unsure     bool    // staged: the object may have more than sent
@@ -88,7 +89,8 @@ type view struct {
 	pending int64
 	since   time.Time
 	temp    *temp      // where the object is, nil: under the file's name
-	base    pool.Entry // the object, when it is under the file's name
+	base    pool.Entry // what the server told of the file
+	settled bool       // the object is the file, and as told
 }
 
 // File gives the content of one inode. e is what the server told of it; created means that CREATE made it just now and
@@ -190,7 +192,7 @@ func (f *File) show() {
 		f.view.since = f.s.cfg.Now()
 	}
 	f.view.entry, f.view.dirty, f.view.staged, f.view.pending = e, dirty, f.stg != nil, 0
-	f.view.base, f.view.temp = f.base, nil
+	f.view.base, f.view.temp, f.view.settled = f.base, nil, f.settled && !f.beside
 	if f.beside {
 		f.view.temp = f.temp
 	}

@@ -120,7 +120,7 @@ func (f *File) cut(start int64, n int, err error) (int, error) {
 
 // sendUnsent sends everything from sent to the end of the window.
 func (f *File) sendUnsent(ctx context.Context) error {
-	if err := f.prepare(); err != nil {
+	if err := f.prepare(ctx); err != nil {
 		return err
 	}
 	err := f.win.each(f.sent, f.size, func(b []byte) error {
@@ -135,7 +135,7 @@ func (f *File) sendUnsent(ctx context.Context) error {
 
 // sendDirect sends p, which follows what was sent, and keeps nothing of it.
 func (f *File) sendDirect(ctx context.Context, p []byte) (n int, err error) {
-	if err := f.prepare(); err != nil {
+	if err := f.prepare(ctx); err != nil {
 		return 0, err
 	}
 	n, err = f.snd.write(ctx, p)
@@ -148,7 +148,7 @@ func (f *File) sendDirect(ctx context.Context, p []byte) (n int, err error) {
 // completeStream makes the object complete and verified up to sent. sent is false when it was already, and the
 // attributes in fin were not set.
 func (f *File) completeStream(ctx context.Context, fin pool.Finish) (res pool.FinishResult, err error) {
-	if err := f.prepare(); err != nil {
+	if err := f.prepare(ctx); err != nil {
 		return res, err
 	}
 	res, sent, err := f.snd.complete(ctx, fin)
@@ -165,8 +165,13 @@ func (f *File) completeStream(ctx context.Context, fin pool.Finish) (res pool.Fi
 }
 
 // prepare gives the object a name and a sender.
-func (f *File) prepare() error {
+func (f *File) prepare(ctx context.Context) error {
 	f.openWindow()
+	if f.mustSave() && f.sent == 0 && f.own {
+		if err := f.saveOld(ctx); err != nil {
+			return err
+		}
+	}
 	if f.beside && f.temp == nil {
 		t, err := f.s.newTemp(tempOp, f.path(), f.dir(), f.stageBase())
 		if err != nil {
@@ -224,6 +229,7 @@ func (f *File) restart(ctx context.Context) error {
 func (f *File) target() {
 	switch {
 	case f.beside:
+		f.reused = f.temp != nil
 	case !f.exists:
 		f.litter = f.litter || f.sent > 0 || f.snd != nil && f.snd.begun()
 	case f.onlyBeside, !f.own && !f.inPlace && f.s.cfg.Replace == ReplaceRename && f.base.Size > 0:

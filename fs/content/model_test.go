@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -31,13 +33,26 @@ type modelHandle struct {
 }
 
 type model struct {
-	t     *testing.T
-	k     *kit
-	r     *rand.Rand
-	files map[string]*modelFile
-	loose []*modelFile // unlinked, still open
-	trace []string
+	t    *testing.T
+	s    *Store
+	srv  modelServer
+	over bool // renames over existing files are made
+	// trouble is called before every operation; nil: none
+	trouble func(*rand.Rand)
+	r       *rand.Rand
+	files   map[string]*modelFile
+	loose   []*modelFile // unlinked, still open
+	trace   []string
 }
+
+// modelServer is a server whose files can be looked at behind its back.
+type modelServer interface {
+	Remote
+	content(name string) string // or "absent"
+	names() []string
+}
+
+var _ modelServer = (*fakeServer)(nil)
 
 var modelNames = []string{"/a", "/b", "/d/a", "/d/b", "/e/c"}
 
@@ -52,21 +67,65 @@ func TestModel(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(name, " ", replace), func(t *testing.T) {
 				t.Parallel()
-				ops, seeds := 2000, 2
-				if testing.Short() {
-					ops, seeds = 300, 1
-				}
+				ops, seeds := modelSize(1000, 1)
 				for seed := range seeds {
 					k := newKit(t, q, func(c *Config) { c.Replace, c.ReplayBytes = replace, 512<<10 })
-					runModel(t, k, uint64(seed), ops)
+					newModel(t, k.s, k.srv, !q.noOverwrite && !q.stickyRename, uint64(seed)).run(ops)
 				}
 			})
 		}
 	}
 }
 
-func runModel(t *testing.T, k *kit, seed uint64, ops int) {
-	m := &model{t: t, k: k, r: rand.New(rand.NewPCG(seed, 42)), files: map[string]*modelFile{}}
+// TestModelWithCuts cuts every few uploads, as far back as is kept for sending again.
+func TestModelWithCuts(t *testing.T) {
+	for _, name := range []string{"all", "pure", "no dot", "one connection"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ops, seeds := modelSize(1000, 1)
+			for seed := range seeds {
+				k := newKit(t, servers[name], func(c *Config) { c.ReplayBytes = 1 << 20 })
+				m := newModel(t, k.s, k.srv, true, uint64(seed))
+				m.trouble = func(r *rand.Rand) {
+					if r.IntN(5) > 0 {
+						return
+					}
+					k.srv.set(func(q *quirks) {
+						switch r.IntN(4) {
+						case 0:
+							q.cutFinish = 1
+						case 1:
+							q.renameCut = 1
+						default:
+							q.cuts, q.cutAt, q.cutKeeps = 1, r.Int64N(400_000), r.Int64N(200_000)
+						}
+					})
+				}
+				m.run(ops)
+			}
+		})
+	}
+}
+
+// modelSize gives how many operations of how many seeds are run: FTPSFS_MODEL_OPS and FTPSFS_MODEL_SEEDS for long runs.
+func modelSize(ops, seeds int) (int, int) {
+	if testing.Short() {
+		ops /= 5
+	}
+	for name, n := range map[string]*int{"FTPSFS_MODEL_OPS": &ops, "FTPSFS_MODEL_SEEDS": &seeds} {
+		if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
+			*n = v
+		}
+	}
+	return ops, seeds
+}
+
+func newModel(t *testing.T, s *Store, srv modelServer, over bool, seed uint64) *model {
+	return &model{t: t, s: s, srv: srv, over: over, r: rand.New(rand.NewPCG(seed, 42)), files: map[string]*modelFile{}}
+}
+
+func (m *model) run(ops int) {
+	t := m.t
 	defer func() {
 		if t.Failed() {
 			end := slices.Index(m.trace, "end")
@@ -121,6 +180,9 @@ func (m *model) anyHandle() *modelHandle {
 }
 
 func (m *model) step() {
+	if m.trouble != nil {
+		m.trouble(m.r)
+	}
 	name := modelNames[m.r.IntN(len(modelNames))]
 	if m.r.IntN(100) < 12 {
 		m.openFile(name)
@@ -166,15 +228,15 @@ func (m *model) openFile(name string) {
 		flags.Write = true
 		n := &node{path: name}
 		mf = &modelFile{n: n, linked: true}
-		mf.f = m.k.s.File(n, pool.Entry{Name: path.Base(name)}, true)
+		mf.f = m.s.File(n, pool.Entry{Name: path.Base(name)}, true)
 		m.files[name] = mf
 	case mf.f == nil: // closed: as after a lookup
-		e, err := m.k.srv.Stat(bg, name)
+		e, err := m.srv.Stat(bg, name)
 		m.must(err)
-		mf.f = m.k.s.File(mf.n, e, false)
+		mf.f = m.s.File(mf.n, e, false)
 	}
 	if flags.Write {
-		flags.Append, flags.Truncate = m.r.IntN(5) == 0, m.r.IntN(4) == 0
+		flags.Append, flags.Truncate = m.r.IntN(5) == 0, m.r.IntN(6) == 0
 	}
 	m.say("open %s %+v", name, flags)
 	h, err := mf.f.Open(bg, flags)
@@ -191,8 +253,8 @@ func (m *model) writeFile(h *modelHandle) {
 	}
 	mf := h.file
 	size := 1 + m.r.IntN(5000)
-	if m.r.IntN(10) == 0 {
-		size = m.r.IntN(600_000)
+	if m.r.IntN(5) == 0 {
+		size = 1 + m.r.IntN(700_000)
 	}
 	off := int64(len(mf.data))
 	switch m.r.IntN(10) {
@@ -240,8 +302,11 @@ func (m *model) readFile(h *modelHandle) {
 func (m *model) truncateFile(h *modelHandle) {
 	mf := h.file
 	size := m.r.Int64N(int64(len(mf.data)) + 5000)
-	if m.r.IntN(4) == 0 {
+	switch m.r.IntN(6) {
+	case 0:
 		size = 0
+	case 1, 2:
+		size = max(0, int64(len(mf.data))-m.r.Int64N(3000))
 	}
 	m.say("truncate %s %d of %d", mf.n.path, size, len(mf.data))
 	m.must(mf.f.Truncate(bg, size))
@@ -275,7 +340,7 @@ func (m *model) attrs(h *modelHandle) {
 		m.must(h.h.Fsync(bg))
 		mf.flushed = true
 		m.onServer(mf)
-		if e, err := m.k.srv.Stat(bg, mf.n.path); err != nil || !e.ModTime.Equal(when) {
+		if e, err := m.srv.Stat(bg, mf.n.path); err != nil || !e.ModTime.Equal(when) {
 			m.t.Fatalf("mtime %v, want %v (%v)", e.ModTime, when, err)
 		}
 	}
@@ -283,7 +348,7 @@ func (m *model) attrs(h *modelHandle) {
 
 func (m *model) onServer(mf *modelFile) {
 	if mf.linked && mf.flushed {
-		same(m.t, "server's "+mf.n.path, []byte(m.k.srv.content(mf.n.path)), mf.data)
+		same(m.t, "server's "+mf.n.path, []byte(m.srv.content(mf.n.path)), mf.data)
 	}
 }
 
@@ -320,15 +385,15 @@ func (m *model) unlinkFile(name string) {
 	}
 	m.say("unlink %s", name)
 	if mf.f == nil {
-		m.must(m.k.srv.Remove(bg, name))
+		m.must(m.srv.Remove(bg, name))
 	} else {
-		m.k.unlink(mf.n, mf.f)
+		m.must(unlink(m.srv, mf.n, mf.f))
 		m.loose = append(m.loose, mf)
 	}
 	mf.linked = false
 	mf.n.unlink()
 	delete(m.files, name)
-	if m.k.srv.content(name) != "absent" {
+	if m.srv.content(name) != "absent" {
 		m.t.Fatalf("%s is still there", name)
 	}
 }
@@ -338,13 +403,13 @@ func (m *model) renameFile(from, to string) {
 	if mf == nil || from == to {
 		return
 	}
-	if m.k.srv.q.noOverwrite && over != nil || m.k.srv.q.stickyRename && over != nil {
-		return // that is fs's concern
+	if !m.over && over != nil {
+		return
 	}
 	m.say("rename %s %s", from, to)
-	r, err := m.k.s.BeforeRename(bg, from, to)
+	r, err := m.s.BeforeRename(bg, from, to)
 	m.must(err)
-	if err := m.k.srv.Rename(bg, from, to); err != nil {
+	if err := m.s.rename(bg, from, to); err != nil {
 		r.Done(false)
 		m.t.Fatal(err)
 	}
@@ -363,12 +428,12 @@ func (m *model) renameFile(from, to string) {
 
 // check compares all that is on the server with the model.
 func (m *model) check() {
-	for _, name := range m.k.srv.names() {
+	for _, name := range m.srv.names() {
 		if m.files[name] == nil {
 			m.t.Errorf("%s on the server should not be", name)
 		}
 	}
 	for name, mf := range m.files {
-		same(m.t, "server's "+name, []byte(m.k.srv.content(name)), mf.data)
+		same(m.t, "server's "+name, []byte(m.srv.content(name)), mf.data)
 	}
 }

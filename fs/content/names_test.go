@@ -45,17 +45,22 @@ func TestUnlinkOpenFile(t *testing.T) {
 }
 
 // unlink is what fs does.
-func (k *kit) unlink(n *node, f *File) {
-	k.t.Helper()
+func unlink(r Remote, n *node, f *File) error {
 	handled, err := f.Unlink(bg)
 	if err != nil {
-		k.t.Fatal(err)
+		return err
 	}
 	n.unlink()
-	if !handled {
-		if err := k.srv.Remove(bg, n.path); err != nil {
-			k.t.Fatal(err)
-		}
+	if handled {
+		return nil
+	}
+	return r.Remove(bg, n.path)
+}
+
+func (k *kit) unlink(n *node, f *File) {
+	k.t.Helper()
+	if err := unlink(k.srv, n, f); err != nil {
+		k.t.Fatal(err)
 	}
 }
 

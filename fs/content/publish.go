@@ -112,10 +112,8 @@ func (f *File) settle(ctx context.Context, res pool.FinishResult) error {
 	f.litter = false
 	f.exists, f.settled, f.own, f.unsure, f.beside, f.temp = true, true, false, false, false, nil
 	f.base, f.mtime, f.mode, f.want = e, e.ModTime, nil, pool.Attrs{}
-	if f.backup != nil {
-		f.backup.Close(false)
-		f.backup = nil
-	}
+	f.dropBackup()
+	f.show()
 	f.s.cfg.Meta.Changed(name, e)
 	if err != nil {
 		f.s.cfg.Meta.Forget(name)

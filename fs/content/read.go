@@ -207,13 +207,13 @@ func (f *File) where() string {
 	return f.path()
 }
 
-// unchanged asks the server whether the object is still the one that is being read. Only the file itself can be changed
-// by other hosts.
+// unchanged asks the server whether the object is still the one that is being read. Of what
+// nobody was told yet, only we know.
 func (f *File) unchanged(ctx context.Context) error {
 	f.mu.Lock()
-	t, was := f.view.temp, f.view.base
+	settled, was := f.view.settled, f.view.base
 	f.mu.Unlock()
-	if t != nil {
+	if !settled {
 		return nil
 	}
 	return f.compare(ctx, was)

@@ -156,10 +156,13 @@ func (f *File) asideAway(ctx context.Context) {
 // besideRefused is called when no temporary file can be written: first a name without a leading dot is tried, then the
 // file is written in place.
 func (f *File) besideRefused(ctx context.Context, cause error) error {
-	dotted := path.Base(f.temp.path())[0] == '.'
+	dotted, reused := path.Base(f.temp.path())[0] == '.', f.reused
 	f.temp.remove(ctx)
-	f.temp, f.snd = nil, nil
+	f.temp, f.snd, f.reused = nil, nil, false
 	f.sent, f.kept = 0, 0
+	if reused { // it may have been refused because it was there
+		return errAgain
+	}
 	if dotted && !f.s.names.plain.Swap(true) {
 		return errAgain
 	}
@@ -189,12 +192,20 @@ func (f *File) overwriteRefused(ctx context.Context, cause error) error {
 		}
 		f.sent, f.kept, f.snd = 0, 0, nil
 		return errAgain
-	case f.inPlace || f.backup != nil:
+	case f.snd != nil && f.snd.begun() && f.backup != nil:
 		return f.restoreOld(ctx, cause)
+	case f.inPlace:
+		f.dropBackup() // the file was not touched
+		return cause
 	}
 	f.beside, f.snd, f.onlyBeside = true, nil, true
 	f.sent, f.kept = 0, 0
 	return errAgain
+}
+
+// mustSave tells whether old content is about to be written over because there is no other way.
+func (f *File) mustSave() bool {
+	return f.inPlace && !f.beside && f.exists && f.s.cfg.Replace == ReplaceRename
 }
 
 // saveOld copies the server's content to the local disk before it is written over. If this program dies in between, the
@@ -215,9 +226,9 @@ func (f *File) saveOld(ctx context.Context) error {
 	return nil
 }
 
-// fetch downloads a whole file into a staging file.
+// fetch downloads the first size bytes of a file into a staging file.
 func (s *Store) fetch(ctx context.Context, name string, size int64, to *stage.File) error {
-	d, err := s.cfg.Remote.Download(ctx, name, pool.DownloadOptions{Length: -1, Size: size})
+	d, err := s.cfg.Remote.Download(ctx, name, pool.DownloadOptions{Length: size, Size: -1})
 	if err != nil {
 		return err
 	}
@@ -272,6 +283,16 @@ func (f *File) restoreOld(ctx context.Context, cause error) error {
 	}
 	f.s.cfg.Meta.Forget(name)
 	return cause
+}
+
+func (f *File) dropBackup() {
+	if f.backup == nil {
+		return
+	}
+	if _, err := f.backup.Close(false); err != nil {
+		f.s.log.Warn("staging file not removed", "path", f.path(), "err", err)
+	}
+	f.backup = nil
 }
 
 // store uploads a staging file that has everything.

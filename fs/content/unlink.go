@@ -115,10 +115,7 @@ func (f *File) forgetName(ctx context.Context, needed bool) {
 		}
 		f.sent, f.kept = 0, 0
 	}
-	if f.backup != nil {
-		f.backup.Close(false)
-		f.backup = nil
-	}
+	f.dropBackup()
 	f.gone, f.exists, f.litter, f.settled, f.snd = true, false, false, false, nil
 	f.want = pool.Attrs{}
 }

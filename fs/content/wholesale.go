@@ -49,7 +49,7 @@ func (f *File) pushWhole(ctx context.Context) error {
 	}
 	res, err := f.sendStaged(ctx, d, 0)
 	if err != nil {
-		return f.wholeFailed(ctx, dst, err)
+		return f.wholeFailed(ctx, dst, d.begun(), err)
 	}
 	f.closeSource()
 	if old != nil && old != dst && f.beside {
@@ -57,6 +57,7 @@ func (f *File) pushWhole(ctx context.Context) error {
 	}
 	f.temp, f.beside = dst, dst != nil
 	f.sent, f.kept, f.lastPush = f.size, f.size, f.size
+	f.show()
 	return f.publishStaged(ctx, snap.Gen, res)
 }
 
@@ -118,7 +119,7 @@ func (f *File) fillRange(ctx context.Context, r stage.Range) error {
 }
 
 // wholeFailed decides how to go on after a failed upload of everything. The staging file still has it all.
-func (f *File) wholeFailed(ctx context.Context, dst *temp, err error) error {
+func (f *File) wholeFailed(ctx context.Context, dst *temp, begun bool, err error) error {
 	if dst == nil {
 		// What the file holds now is nobody's content: everything is here, the next try sends it all.
 		f.sent, f.kept, f.own = 0, 0, f.own || f.backup == nil
@@ -129,6 +130,10 @@ func (f *File) wholeFailed(ctx context.Context, dst *temp, err error) error {
 		if f.exists && refused(err) && !f.inPlace && !f.onlyBeside {
 			f.onlyBeside = true
 			return errAgain
+		}
+		if !begun {
+			f.dropBackup() // the file was not touched
+			return err
 		}
 		return f.restoreOld(ctx, err)
 	}
