@@ -148,7 +148,8 @@ func lookupFallsBack(kind pool.Kind) bool {
 
 // existAbove drops the belief that a folder above path is absent, or no folder, which what happened in it disproves.
 func (c *Cache) existAboveLocked(path string, seq uint64) {
-	for dir, name := split(path); dir != ""; {
+	for dir, _ := split(path); dir != ""; {
+		var name string
 		dir, name = split(dir)
 		n := c.findLocked(dir)
 		k := c.knowLocked(n, name)

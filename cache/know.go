@@ -60,7 +60,8 @@ func (c *Cache) fresh(k info, limit time.Duration, now moment) bool {
 // noWay tells that nothing can be at path because a folder above it is absent or no folder, as far as that is known and
 // fresh: KindNotFound or KindNotDir.
 func (c *Cache) noWayLocked(path string, limit time.Duration, now moment) (pool.Kind, bool) {
-	for dir, name := split(path); dir != ""; {
+	for dir, _ := split(path); dir != ""; {
+		var name string
 		dir, name = split(dir)
 		k := c.knowLocked(c.findLocked(dir), name)
 		if !c.fresh(k, limit, now) {

@@ -163,6 +163,7 @@ func (t *names) move(fromDir *node, from string, toDir *node, to string) *node {
 func (t *names) forget(n *node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	//nolint:staticcheck // OnForget may come while a lookup revives the node; here the tree lock keeps that away
 	if n.parent == nil || n.gone || !n.Forgotten() {
 		return
 	}

@@ -61,9 +61,6 @@ type pageState struct {
 	settled bool      // pages were read when it had been seen for longer than a server's clock tick
 }
 
-// mode gives the file type bits of a node's kind.
-func (n *node) mode() uint32 { return typeBits(n.kind) }
-
 // typeBits maps the type of an entry to the type bits of st_mode. What is neither file, folder nor symlink is shown as a
 // socket: open(2) of one fails at once, where a fifo would wait for a peer for ever.
 func typeBits(t pool.Type) uint32 {

@@ -60,7 +60,7 @@ func (q *notifier) loop() {
 			if !ok {
 				break
 			}
-			m.send()
+			_ = m.send() // ENOENT: the kernel does not know the name or the pages
 		}
 	}
 }

@@ -54,9 +54,7 @@ var folderPromises = []promise{
 			s.put(name, nil)
 			want = append(want, name)
 		}
-		for _, name := range []string{".dot", ".dotdir"} {
-			want = append(want, name)
-		}
+		want = append(want, ".dot", ".dotdir")
 		s.put(".dot", nil)
 		s.putDir(".dotdir")
 		out := runTool(s.T, "/", "ls", "-fa", s.path(""))

@@ -58,7 +58,7 @@ func (u *upload) check(ctx context.Context, c *conn, f Finish, size int64) (Fini
 	told := replies[len(attrs):]
 	unset := f.Attrs.Mode != nil || f.Attrs.ModTime != nil
 	if slow || unset && len(attrs) == 0 {
-		if res.AttrsErr, told, err = u.setSlowly(ctx, c, f.Attrs, reads, told); err != nil {
+		if res.AttrsErr, told, err = u.setSlowly(ctx, c, f.Attrs, reads); err != nil {
 			return res, err
 		}
 	}
@@ -103,7 +103,7 @@ func (p *Pool) learnAttr(cmd string) {
 }
 
 // setSlowly tries the other methods and asks again what the file looks like.
-func (u *upload) setSlowly(ctx context.Context, c *conn, a Attrs, reads []string, told []wire.Reply) (failed error, _ []wire.Reply, _ error) {
+func (u *upload) setSlowly(ctx context.Context, c *conn, a Attrs, reads []string) (failed error, _ []wire.Reply, _ error) {
 	err := u.p.settable(false, a)
 	if err == nil {
 		err = u.p.setAttrs(ctx, c, u.abs, false, a)
@@ -114,7 +114,7 @@ func (u *upload) setSlowly(ctx context.Context, c *conn, a Attrs, reads []string
 		}
 		failed = u.p.fail(ctx, "setattr", u.name, err)
 	}
-	told, err = c.flight(ctx, reads...)
+	told, err := c.flight(ctx, reads...)
 	return failed, told, err
 }
 

@@ -61,9 +61,3 @@ func refused(err error) bool {
 	}
 	return false
 }
-
-// full tells whether the server has no room.
-func full(err error) bool {
-	k := pool.KindOf(err)
-	return k == pool.KindNoSpace || k == pool.KindQuota
-}

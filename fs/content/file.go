@@ -281,7 +281,7 @@ func (f *File) dropLinear(size int64) {
 // Close ends the File; no handle may be in use. Pending content (none, unless an upload failed) goes to the recovery
 // folder.
 func (f *File) Close() {
-	f.turns.Acquire(context.Background(), whole) // never fails: the context has no end
+	_ = f.turns.Acquire(context.Background(), whole) // never fails: the context has no end
 	defer f.turns.Release(whole)
 	if f.dirty() {
 		f.keep("it was not on the server when the file was closed")

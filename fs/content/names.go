@@ -26,7 +26,7 @@ func (s *Store) IsTemp(name string) bool { return tempName.MatchString(name) }
 // newMountID makes up 8 hex digits.
 func newMountID() string {
 	var b [4]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	return hex.EncodeToString(b[:])
 }
 

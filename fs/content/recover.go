@@ -121,7 +121,7 @@ func (s *Store) finishLeftover(ctx context.Context, l stage.Leftover) {
 		return
 	}
 	f := s.File(fixedName(target), e, !exists)
-	f.turns.Acquire(context.Background(), whole) // never fails: the context has no end
+	_ = f.turns.Acquire(context.Background(), whole) // never fails: the context has no end
 	f.stg, f.size, f.writes = l.File, l.File.Size(), 1
 	s.stats.staged.Add(1)
 	if err := f.push(s.ctx, false); err != nil {

@@ -108,13 +108,6 @@ func (d *sender) idle() bool {
 	return d.completeLocked()
 }
 
-// sentTo gives the offset behind the last byte handed over.
-func (d *sender) sentTo() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.off
-}
-
 // begun reports whether the object was made.
 func (d *sender) begun() bool {
 	d.mu.Lock()

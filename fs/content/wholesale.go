@@ -204,7 +204,7 @@ func (f *File) revert() {
 		f.temp.remove(f.s.ctx)
 	}
 	if f.backup != nil {
-		f.restoreOld(f.s.ctx, errLost) // the failure was told or logged
+		_ = f.restoreOld(f.s.ctx, errLost) // the failure was told or logged
 	}
 	f.beside, f.temp, f.broken = false, nil, nil
 	f.want, f.own, f.settled = pool.Attrs{}, false, true

@@ -38,7 +38,7 @@ func Ours() ([]Mount, error) {
 	for _, i := range infos {
 		m := Mount{Dir: i.Mountpoint, Source: i.Source, UID: -1}
 		for _, o := range strings.Split(i.VFSOptions, ",") {
-			fmt.Sscanf(o, "user_id=%d", &m.UID)
+			_, _ = fmt.Sscanf(o, "user_id=%d", &m.UID)
 		}
 		list = append(list, m)
 	}

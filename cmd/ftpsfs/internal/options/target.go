@@ -156,7 +156,7 @@ func (t *Target) setUser(s string) error {
 }
 
 func (t *Target) setHost(s string) error {
-	host, port := s, ""
+	var host, port string
 	if strings.HasPrefix(s, "[") {
 		inside, after, ok := strings.Cut(s[1:], "]")
 		addr, err := netip.ParseAddr(strings.Replace(inside, "%25", "%", 1))
