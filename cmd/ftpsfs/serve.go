@@ -79,7 +79,7 @@ func serve(o options.Options, login credential, ask dialog, parent *daemon.Paren
 // run is serve once the process is set up.
 func (r *running) run(ctx context.Context, cancel context.CancelFunc, ask dialog) (err error) {
 	r.watchSignals(cancel)
-	limitMemory(r.o.CacheMem)
+	limitMemory()
 	for _, w := range r.warn() {
 		ask.Warn(w)
 		r.log.Warn(w)
@@ -247,19 +247,28 @@ func (r *running) Unmount(ctx context.Context, lazy bool) error {
 	if err == nil {
 		return nil
 	}
-	if users := mountpoint.Users(r.dir); len(users) > 0 || errors.Is(err, syscall.EBUSY) {
-		return exitcode.NewMount(r.dir+" is in use", nil, "end "+strings.Join(append(users, "what uses it"), ", ")+", or use -l")
+	if errors.Is(err, syscall.EBUSY) || strings.Contains(err.Error(), "busy") { // the latter is fusermount3
+		return inUse(r.dir, r.dir)
 	}
 	return exitcode.NewMount(r.dir+" cannot be unmounted", err, "")
 }
 
 var _ control.Mount = (*running)(nil)
 
+// inUse is why dir, whose real name is real, stays mounted.
+func inUse(dir, real string) error {
+	todo := "end what uses it, or use -l"
+	if users := mountpoint.Users(real); len(users) > 0 {
+		todo = "end " + strings.Join(users, ", ") + ", or use -l"
+	}
+	return exitcode.NewMount(dir+" is in use", nil, todo)
+}
+
 // otherMemory is what the process may use next to file data, before the garbage collector works harder.
 const otherMemory = 72 << 20
 
 // limitMemory keeps the collector from letting the heap double before it looks. It is a soft limit.
-func limitMemory(int64) {
+func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(otherMemory)
 	}

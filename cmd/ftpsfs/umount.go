@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
@@ -45,7 +44,7 @@ func (p *program) removeDead(dir, real string, lazy bool) error {
 	dead := errors.Is(mountpoint.Alive(real), syscall.ENOTCONN)
 	err := mountpoint.Unmount(real, lazy || dead)
 	if errors.Is(err, syscall.EBUSY) {
-		return exitcode.NewMount(dir+" is in use", nil, "end "+strings.Join(append(mountpoint.Users(real), "what uses it"), ", ")+", or use -l")
+		return inUse(dir, real)
 	}
 	if err != nil {
 		return exitcode.NewMount(dir+" cannot be unmounted", err, "")

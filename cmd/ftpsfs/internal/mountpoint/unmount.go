@@ -67,9 +67,43 @@ func helper(args ...string) error {
 // maxUsers is how many programs are named in a message.
 const maxUsers = 5
 
-// Users names programs that have a file or their working folder below dir, as far as this user may see.
+// usersTimeout bounds Users: the kernel can make who looks at a process wait for that process.
+const usersTimeout = 2 * time.Second
+
+// Users names programs that have a file or their working folder below dir, as far as this user may see. What cannot be found
+// out in a short time is left out.
 func Users(dir string) []string {
+	found := make(chan string)
+	ctx, cancel := context.WithTimeout(context.Background(), usersTimeout)
+	defer cancel()
+	go func() { // may outlive the call, where the kernel makes it wait
+		defer close(found)
+		scan(dir, func(user string) bool {
+			select {
+			case found <- user:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
+	}()
 	var users []string
+	for len(users) < maxUsers {
+		select {
+		case u, ok := <-found:
+			if !ok {
+				return users
+			}
+			users = append(users, u)
+		case <-ctx.Done():
+			return users
+		}
+	}
+	return users
+}
+
+// scan calls found with each program that uses dir until it gives false.
+func scan(dir string, found func(user string) bool) {
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range procs {
 		pid, err := strconv.Atoi(filepath.Base(p))
@@ -77,12 +111,10 @@ func Users(dir string) []string {
 			continue
 		}
 		name, _ := os.ReadFile(p + "/comm")
-		users = append(users, fmt.Sprintf("%s (%d)", strings.TrimSpace(string(name)), pid))
-		if len(users) == maxUsers {
-			break
+		if !found(fmt.Sprintf("%s (%d)", strings.TrimSpace(string(name)), pid)) {
+			return
 		}
 	}
-	return users
 }
 
 // usesDir reads links only, so it never asks the mounted file system.
