@@ -34,15 +34,20 @@ type running struct {
 	logFile  string // "" in the foreground
 	since    time.Time
 	warnings []string
-	ready    func()        // called when the mount works
-	up       atomic.Bool   // mounted: everything above is set and changes no more
-	finish   atomic.Bool   // unmounted or about to be
-	stop     chan struct{} // closed by the first signal
+	tell     func() // tells who started us that the mount works
+
+	ready  atomic.Bool        // that was told, or is about to be
+	up     atomic.Bool        // mounted: everything above is set and changes no more
+	finish atomic.Bool        // unmounted or about to be
+	stop   context.Context    // ends with the first signal, or when nobody waits for the mount any more
+	end    context.CancelFunc // ends stop
 }
 
 // serve mounts, and returns when the mount is gone and everything is on the server. parent is nil in the foreground.
 func serve(o options.Options, login credential, ask dialog, parent *daemon.Parent) error {
-	r := &running{o: o, login: login, since: time.Now(), stop: make(chan struct{}), ready: func() {}}
+	r := &running{o: o, login: login, since: time.Now(), tell: func() {}}
+	r.stop, r.end = context.WithCancel(context.Background())
+	defer r.end()
 	if err := daemon.Harden(); err != nil {
 		ask.Warn("core dumps cannot be switched off: " + err.Error())
 	}
@@ -58,40 +63,44 @@ func serve(o options.Options, login credential, ask dialog, parent *daemon.Paren
 		return err
 	}
 	defer closeLog()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	if parent != nil {
 		if err := os.Chdir("/"); err != nil {
 			return err
 		}
-		r.ready = parent.Ready
+		r.tell = parent.Ready
 		go func() { // ends with the parent, which Ready ends at the latest
 			<-parent.Gone()
-			cancel()
+			if !r.ready.Load() {
+				r.end()
+			}
 		}()
 	}
-	if err = r.run(ctx, cancel, ask); err != nil && parent != nil {
+	if err = r.run(ask); err != nil && parent != nil {
 		r.log.Error("ended", "err", err)
 	}
 	return err
 }
 
 // run is serve once the process is set up.
-func (r *running) run(ctx context.Context, cancel context.CancelFunc, ask dialog) (err error) {
-	r.watchSignals(cancel)
+func (r *running) run(ask dialog) (err error) {
+	r.watchSignals()
 	limitMemory()
 	for _, w := range r.warn() {
 		ask.Warn(w)
 		r.log.Warn(w)
 	}
+	var ctl *control.Server
 	defer func() {
+		if ctl != nil { // last: clients take its end for the end of the process
+			defer ctl.Close()
+		}
 		if cerr := r.rooms.close(context.Background()); err == nil && cerr != nil {
 			err = exitcode.NewMount("not everything could be put away", cerr, "")
 		}
 	}()
-	if err := r.connect(ctx, r.o, poolConfig(r.o, r.login, r.state, ask, r.log), r.state); err != nil {
-		if ctx.Err() != nil {
-			return exitcode.NewMount("interrupted", nil, "")
+	if err := r.connect(r.stop, r.o, poolConfig(r.o, r.login, r.state, ask, r.log), r.state); err != nil {
+		if r.stop.Err() != nil {
+			return errInterrupted
 		}
 		return explain(r.o, err)
 	}
@@ -99,19 +108,30 @@ func (r *running) run(ctx context.Context, cancel context.CancelFunc, ask dialog
 		return exitcode.NewMount("the kernel refused the mount on "+r.o.Mountpoint, err, mountAdvice(err))
 	}
 	r.up.Store(true)
-	ctl, err := control.Listen(r.dir, r, r.log)
-	if err != nil {
+	if ctl, err = control.Listen(r.dir, r, r.log); err != nil {
 		r.log.Warn("there is no control socket: status, sync and umount will not reach this mount", "err", err)
-	} else {
-		defer ctl.Close()
 	}
+	r.announce()
+	if err := r.wait(); err != nil || r.ready.Load() {
+		return err
+	}
+	return errInterrupted
+}
+
+var errInterrupted = exitcode.NewMount("interrupted", nil, "")
+
+// announce tells the log, systemd and who started us that the mount works, unless he gave up.
+func (r *running) announce() {
+	if r.stop.Err() != nil {
+		return
+	}
+	r.ready.Store(true)
 	if !r.o.Debug {
 		r.level.Set(slog.LevelInfo)
 	}
 	r.log.Info("mounted", "url", r.o.Target.String(), "on", r.dir, "user", r.login.User, "password_from", r.login.Source, "version", versionString())
 	daemon.Notify("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()), "STATUS="+r.o.Target.String()+" on "+r.dir)
-	r.ready()
-	return r.wait()
+	r.tell()
 }
 
 // wait returns when the mount is gone and drained.
@@ -123,7 +143,7 @@ func (r *running) wait() error {
 	}()
 	select {
 	case <-ended:
-	case <-r.stop:
+	case <-r.stop.Done():
 		r.terminate(ended)
 	}
 	r.finish.Store(true)
@@ -164,13 +184,12 @@ func (r *running) terminate(ended <-chan struct{}) {
 }
 
 // watchSignals: the first signal gives up connecting, or ends the mount in good order; the second ends the process.
-func (r *running) watchSignals(cancel context.CancelFunc) {
+func (r *running) watchSignals() {
 	sigs := make(chan os.Signal, 2)
 	signal.Notify(sigs, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() { // lives as long as the process
 		<-sigs
-		close(r.stop)
-		cancel()
+		r.end()
 		<-sigs
 		r.abandon()
 	}()
@@ -265,7 +284,7 @@ func inUse(dir, real string) error {
 }
 
 // otherMemory is what the process may use next to file data, before the garbage collector works harder.
-const otherMemory = 72 << 20
+const otherMemory = 112 << 20
 
 // limitMemory keeps the collector from letting the heap double before it looks. It is a soft limit.
 func limitMemory() {

@@ -105,7 +105,7 @@ func (p *Parent) read() {
 	}
 }
 
-// Gone is closed when the parent ended before it was told the outcome: nobody waits for this mount any more.
+// Gone is closed when the parent gave up or ended, which it also does after Ready.
 func (p *Parent) Gone() <-chan struct{} { return p.gone }
 
 // Ask puts a question to the parent's terminal.

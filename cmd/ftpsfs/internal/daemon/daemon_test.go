@@ -67,6 +67,12 @@ var parts = map[string]func(){
 		p.Warn("waiting")
 		<-p.Gone()
 	},
+	"child-too-late": func() {
+		p, _ := FromParent(&hello{})
+		p.Warn("almost ready")
+		<-p.Gone()
+		p.Ready()
+	},
 	"scrub": func() {
 		var s hello
 		if again, err := Scrubbed(&s); again || err != nil {
@@ -120,13 +126,17 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestInterrupted: when the parent gives up the child notices, and nothing is left behind.
+// TestInterrupted: when the parent gives up the child notices, and nothing is left behind. A child that was ready by then is
+// not lost.
 func TestInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	c := child("child-waits", nil)
-	c.Stderr = writerFunc(func([]byte) { cancel() })
-	if err := c.Start(ctx); exitcode.Of(err) != exitcode.Mount || !strings.Contains(err.Error(), "interrupted") {
-		t.Errorf("%v", err)
+	for part, want := range map[string]string{"child-waits": "interrupted", "child-too-late": ""} {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := child(part, nil)
+		c.Stderr = writerFunc(func([]byte) { cancel() })
+		err := c.Start(ctx)
+		if want == "" && err != nil || want != "" && (exitcode.Of(err) != exitcode.Mount || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", part, err)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ type Child struct {
 }
 
 // Start runs the child and waits until it is ready or has failed: nil when the mount works. When ctx ends first the child is
-// told to give up by the end of the channel, and is waited for.
+// told to give up, by the end of what comes from here, and has the last word: it may have become ready just then.
 func (c Child) Start(ctx context.Context) error {
 	hello, err := json.Marshal(c.Hello)
 	if err != nil {
@@ -42,7 +42,7 @@ func (c Child) Start(ctx context.Context) error {
 		return exitcode.NewSystem("the background process cannot be started", err, "use -f to stay in the foreground")
 	}
 	defer ours.Close()
-	stop := context.AfterFunc(ctx, func() { ours.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = ours.CloseWrite() })
 	defer stop()
 	enc := json.NewEncoder(ours)
 	if err := enc.Encode(message{Hello: hello}); err != nil {
@@ -52,7 +52,7 @@ func (c Child) Start(ctx context.Context) error {
 }
 
 // spawn starts the child with one end of a socket pair and gives the other one.
-func (c Child) spawn() (net.Conn, *exec.Cmd, error) {
+func (c Child) spawn() (*net.UnixConn, *exec.Cmd, error) {
 	exe, err := executable()
 	if err != nil {
 		return nil, nil, err
@@ -80,7 +80,7 @@ func (c Child) spawn() (net.Conn, *exec.Cmd, error) {
 		conn.Close()
 		return nil, nil, err
 	}
-	return conn, cmd, nil
+	return conn.(*net.UnixConn), cmd, nil
 }
 
 // converse answers the child until it tells the outcome.
@@ -100,9 +100,7 @@ func (c Child) converse(ctx context.Context, conn net.Conn, enc *json.Encoder, c
 		case m.Warn != "":
 			fmt.Fprintln(c.Stderr, m.Warn)
 		case m.Ask != nil:
-			if err := enc.Encode(message{Answer: c.answer(ctx, m.Ask)}); err != nil {
-				return c.ended(ctx, cmd)
-			}
+			_ = enc.Encode(message{Answer: c.answer(ctx, m.Ask)}) // fails after ctx; the child knows then
 		}
 	}
 }
