@@ -66,14 +66,12 @@ func (n *node) target(ctx context.Context, at string) (string, error) {
 	if fresh && e.Target != "" {
 		return e.Target, nil
 	}
-	return run(s, ctx, func(ctx context.Context) (string, error) {
-		target, err := s.cfg.Remote.Readlink(ctx, at)
-		if err == nil && fresh && e.Type == pool.TypeSymlink {
-			e.Target = target
-			s.cfg.Cache.Changed(at, e)
-		}
-		return target, err
-	}, nil)
+	target, err := ask(s, ctx, n.own, s.cfg.Remote.Readlink)
+	if now, still := s.cfg.Cache.Peek(at); err == nil && fresh && still && now == e && e.Type == pool.TypeSymlink {
+		e.Target = target
+		s.cfg.Cache.Changed(at, e)
+	}
+	return target, err
 }
 
 // contain gives the target of the link at path as one that stays within the mount, or false when it does not. root is

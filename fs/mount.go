@@ -98,6 +98,7 @@ type Server struct {
 	holdsOpen func(tid uint32, path string) bool
 
 	names   names
+	moves   moves
 	links   madeLinks
 	notify  *notifier
 	handles set[*fileHandle]
@@ -155,7 +156,7 @@ func newServer(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, now: cfg.Now, kernelTTL: KernelTTL(min(cfg.AttrTTL, cfg.DirTTL)),
-		killed: callerKilled, holdsOpen: holdsOpen, notify: newNotifier(),
+		killed: callerKilled, holdsOpen: holdsOpen, notify: newNotifier(), moves: newMoves(),
 	}
 	if s.log == nil {
 		s.log = slog.Default()

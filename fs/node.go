@@ -96,6 +96,15 @@ func (s *Server) newNode(kind pool.Type) *node {
 // Path gives the current path within the mount, and false when the node was unlinked or replaced.
 func (n *node) Path() (string, bool) { return n.srv.names.path(n) }
 
+// own gives the path of a node that has one.
+func (n *node) own() (string, error) {
+	path, linked := n.Path()
+	if !linked {
+		return path, syscall.ESTALE
+	}
+	return path, nil
+}
+
 // OnForget is called when the kernel has dropped its last reference.
 func (n *node) OnForget() { n.srv.names.forget(n) }
 

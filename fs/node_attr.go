@@ -101,7 +101,7 @@ func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrO
 	if f != nil {
 		seen = f.Entry()
 	}
-	e, err := n.srv.exact(ctx, path)
+	e, err := n.exact(ctx)
 	switch {
 	case notFound(err) && f != nil:
 		return n.getattrGone(f, out)
@@ -177,12 +177,15 @@ func (s *Server) rootIs(e pool.Entry) pool.Entry {
 // rootPatience is how long the attributes of the root may take.
 const rootPatience = time.Second
 
-// exact asks for attributes with an exact time; the caller waits killably.
-func (s *Server) exact(ctx context.Context, path string) (pool.Entry, error) {
-	if e, fresh := s.cfg.Cache.Peek(path); fresh && e.Exact && e.Type != pool.TypeUnknown {
-		return e, nil
+// exact gives attributes with an exact time; the caller waits killably.
+func (n *node) exact(ctx context.Context) (pool.Entry, error) {
+	c := n.srv.cfg.Cache
+	if path, linked := n.Path(); linked {
+		if e, fresh := c.Peek(path); fresh && e.Exact && e.Type != pool.TypeUnknown {
+			return e, nil
+		}
 	}
-	return run(s, ctx, func(ctx context.Context) (pool.Entry, error) { return s.cfg.Cache.Exact(ctx, path) }, nil)
+	return ask(n.srv, ctx, n.own, c.Exact)
 }
 
 // Setattr implements chmod(2), chown(2), truncate(2) and utimensat(2).
@@ -235,44 +238,49 @@ func wanted(in *fuse.SetAttrIn, truncate bool, now time.Time) pool.Attrs {
 // setAttrs sets mode and mtime of any node.
 func (n *node) setAttrs(ctx context.Context, a pool.Attrs) syscall.Errno {
 	s := n.srv
-	path, linked := n.Path()
+	path, _ := n.Path()
 	if f := n.again(); f != nil {
 		return s.fail("setattr", path, s.do(ctx, func(ctx context.Context) error {
 			defer n.unuse()
 			return f.SetAttrs(ctx, a)
 		}))
 	}
-	if !linked {
-		return syscall.ESTALE
-	}
 	if n.kind != pool.TypeFile && n.kind != pool.TypeDir {
 		// Every command that sets attributes follows a link and changes what it points to.
 		return syscall.EOPNOTSUPP
 	}
 	return s.fail("setattr", path, s.do(ctx, func(ctx context.Context) error {
+		if err := s.moves.still(ctx); err != nil {
+			return err
+		}
+		defer s.moves.done()
+		path, linked := n.Path()
+		if !linked {
+			return syscall.ESTALE
+		}
+		e, known := s.cfg.Cache.Peek(path)
 		if err := s.cfg.Remote.SetAttrs(ctx, path, n.kind == pool.TypeDir, a); err != nil {
 			s.cfg.Cache.Forget(path)
 			return err
 		}
-		s.attrsChanged(path, a)
+		if now, still := s.cfg.Cache.Peek(path); !known || !still || now != e {
+			s.cfg.Cache.Forget(path) // somebody else has changed it meanwhile
+			return nil
+		}
+		s.cfg.Cache.Changed(path, with(e, a))
 		return nil
 	}))
 }
 
-// attrsChanged tells the cache of attributes that the server has accepted.
-func (s *Server) attrsChanged(path string, a pool.Attrs) {
-	e, fresh := s.cfg.Cache.Peek(path)
-	if !fresh || e.Type == pool.TypeUnknown {
-		s.cfg.Cache.Forget(path)
-		return
-	}
+// with gives e with attributes that the server has accepted.
+func with(e pool.Entry, a pool.Attrs) pool.Entry {
 	if a.Mode != nil {
 		e.Mode, e.HasMode = *a.Mode, true
 	}
 	if a.ModTime != nil {
 		e.ModTime, e.Exact = a.ModTime.UTC().Truncate(time.Second), true
 	}
-	s.cfg.Cache.Changed(path, e)
+	return e
 }
 
 // truncate implements truncate(2) and ftruncate(2).

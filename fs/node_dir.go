@@ -37,19 +37,15 @@ func (n *node) lookup(ctx context.Context, name string) (*node, pool.Entry, sysc
 	if c, e, ok := n.local(name); ok {
 		return c, e, 0
 	}
-	dir, linked := n.Path()
-	if !linked {
+	path, err := n.place(name)
+	if err != nil {
 		return nil, pool.Entry{}, syscall.ENOENT
 	}
-	path := join(dir, name)
 	e, fresh := s.cfg.Cache.Peek(path)
 	if !fresh || e.Type == pool.TypeUnknown {
-		var err error
-		e, err = run(s, ctx, func(ctx context.Context) (pool.Entry, error) { return s.cfg.Cache.Lookup(ctx, path) }, nil)
-		if notFound(err) {
-			if c := s.names.child(n, name); c != nil && c.clean() {
-				s.names.detach(c)
-			}
+		e, err = ask(s, ctx, func() (string, error) { return n.place(name) }, s.cfg.Cache.Lookup)
+		if c := s.names.child(n, name); notFound(err) && c != nil && c.clean() {
+			s.names.detach(c)
 		}
 		if err != nil {
 			return nil, pool.Entry{}, s.fail("lookup", path, err)
@@ -96,12 +92,11 @@ func (n *node) OpendirHandle(context.Context, uint32) (fusefs.FileHandle, uint32
 
 // list gives the listing of a folder; the caller waits killably.
 func (n *node) list(ctx context.Context) (*pool.Listing, error) {
-	path, linked := n.Path()
-	if !linked {
+	if _, linked := n.Path(); !linked {
 		// A folder that was removed while open is empty.
 		return &pool.Listing{}, nil
 	}
-	return run(n.srv, ctx, func(ctx context.Context) (*pool.Listing, error) { return n.srv.cfg.Cache.List(ctx, path) }, nil)
+	return ask(n.srv, ctx, n.own, n.srv.cfg.Cache.List)
 }
 
 // showable reports whether a name that a server told can be a name in a folder here. A name with a slash would lead

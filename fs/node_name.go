@@ -25,8 +25,12 @@ func change[T any](n *node, ctx context.Context, op func(context.Context) (T, er
 		return zero, syscall.EROFS
 	}
 	return run(n.srv, ctx, func(ctx context.Context) (T, error) {
+		var zero T
+		if err := n.srv.moves.still(ctx); err != nil {
+			return zero, err
+		}
+		defer n.srv.moves.done()
 		if err := n.lockNames(ctx); err != nil {
-			var zero T
 			return zero, err
 		}
 		defer n.unlockNames()

@@ -35,6 +35,9 @@ func (n *node) useAs(e pool.Entry, created bool, seen pool.Entry) (f *content.Fi
 	defer n.file.mu.Unlock()
 	switch {
 	case n.file.content == nil:
+		if !created {
+			e = n.latest(e)
+		}
 		n.file.content = n.srv.cfg.Content.File(n, e, created)
 		n.srv.open.add(n)
 	case !created && n.replacedLocked(e, seen):
@@ -42,6 +45,19 @@ func (n *node) useAs(e pool.Entry, created bool, seen pool.Entry) (f *content.Fi
 	}
 	n.file.users++
 	return n.file.content, false
+}
+
+// latest gives what is known of the file now, e if that is nothing: between the server's answer and the moment at which
+// nobody has the file open, it may have been opened, written and closed. What that made of it is in the cache.
+func (n *node) latest(e pool.Entry) pool.Entry {
+	path, linked := n.Path()
+	if !linked {
+		return e
+	}
+	if now, fresh := n.srv.cfg.Cache.Peek(path); fresh && now.Type == pool.TypeFile {
+		return now
+	}
+	return e
 }
 
 // replaced tells the content what the server says of the file and reports whether somebody else's has taken its place: those
@@ -113,6 +129,12 @@ func (n *node) use(ctx context.Context) (*content.File, syscall.Errno) {
 // revalidated is use, and tells what the server says if it was asked.
 func (n *node) revalidated(ctx context.Context) (*content.File, pool.Entry, syscall.Errno) {
 	s := n.srv
+	p, stop := s.patient(ctx)
+	defer stop()
+	if err := s.moves.still(p); err != nil {
+		return nil, pool.Entry{}, toErrno(p.verdict(err))
+	}
+	defer s.moves.done()
 	path, linked := n.Path()
 	var seen pool.Entry
 	if f := n.again(); f != nil {

@@ -49,6 +49,18 @@ type renaming struct {
 
 // locked takes the folders concerned, in the order of their inode numbers, and renames.
 func (r *renaming) locked(ctx context.Context) error {
+	// What we do not know may be a folder.
+	if c := r.s.names.child(r.fromDir, r.fromName); c == nil || c.kind == pool.TypeDir {
+		if err := r.s.moves.move(ctx); err != nil {
+			return err
+		}
+		defer r.s.moves.moved()
+	} else {
+		if err := r.s.moves.still(ctx); err != nil {
+			return err
+		}
+		defer r.s.moves.done()
+	}
 	first, second := r.fromDir, r.toDir
 	if second.StableAttr().Ino < first.StableAttr().Ino {
 		first, second = second, first
