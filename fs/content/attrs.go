@@ -51,9 +51,11 @@ func (f *File) possible(ctx context.Context, a pool.Attrs) error {
 		if !n.wanted {
 			continue
 		}
-		if ok, err := f.can(ctx, n.c); err != nil {
+		ok, err := f.s.cfg.Remote.Can(ctx, n.c, f.dir())
+		switch {
+		case err != nil && transient(err):
 			return err
-		} else if !ok {
+		case err == nil && !ok: // when it could not be found out, the upload will tell
 			return opError("setattr", f.path(), pool.KindUnsupported, errors.New("the server has no command for it"))
 		}
 	}

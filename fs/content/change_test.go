@@ -45,8 +45,8 @@ func TestChangeInTheMiddle(t *testing.T) {
 		k.done(f, h)
 		same(t, "server", []byte(k.srv.content("/d/a")), want)
 		saved := k.srv.q.fixedFolder != "" || k.srv.q.noRenameAtAll || k.srv.q.stickyRename // the old content, too
-		if !saved && k.srv.read > 3<<20+1<<19 {
-			t.Errorf("%d bytes read", k.srv.read)
+		if _, read := k.srv.traffic(); !saved && read > 3<<20+1<<19 {
+			t.Errorf("%d bytes read", read)
 		}
 		k.wantNames("/d/a", "/d/b")
 	})
@@ -83,8 +83,8 @@ func TestPatchOfOwnStream(t *testing.T) {
 		k.write(h, 4<<20, "LATER")
 		k.done(f, h)
 		same(t, "server", []byte(k.srv.content("/d/a")), want)
-		if k.srv.q == (quirks{}) && k.srv.sent > 5<<20+100 {
-			t.Errorf("%d bytes sent", k.srv.sent)
+		if sent, _ := k.srv.traffic(); k.srv.q == (quirks{}) && sent > 5<<20+100 {
+			t.Errorf("%d bytes sent", sent)
 		}
 	})
 }
@@ -170,8 +170,8 @@ func TestReplaceInPlaceOption(t *testing.T) {
 			k.write(h, 5000, "patch")
 			k.flush(h)
 			same(t, "server", []byte(k.srv.content("/a")), data)
-			if name == "all" && (k.srv.sent != 5 || k.srv.read != 0) {
-				t.Errorf("%d bytes sent, %d read", k.srv.sent, k.srv.read)
+			if sent, read := k.srv.traffic(); name == "all" && (sent != 5 || read != 0) {
+				t.Errorf("%d bytes sent, %d read", sent, read)
 			}
 			if err := f.Truncate(bg, 0); err != nil {
 				t.Fatal(err)

@@ -91,6 +91,13 @@ func (s *fakeServer) entry(name string) pool.Entry {
 	return pool.Entry{Name: path.Base(name), Type: pool.TypeFile, Size: int64(len(f.data)), ModTime: f.mtime, Exact: true, Mode: f.mode, HasMode: true}
 }
 
+// traffic gives the bytes of all uploads and downloads so far.
+func (s *fakeServer) traffic() (sent, read int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent, s.read
+}
+
 // content gives a file's bytes, or "absent".
 func (s *fakeServer) content(name string) string {
 	s.mu.Lock()

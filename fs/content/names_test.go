@@ -71,8 +71,8 @@ func TestUnlinkReader(t *testing.T) {
 	n, f, h := k.existing("/d/a", OpenFlags{Read: true})
 	same(t, "head", []byte(k.read(h, 0, 1000)), data[:1000])
 	k.unlink(n, f)
-	if k.srv.read > 2<<20 {
-		t.Errorf("%d bytes downloaded", k.srv.read)
+	if _, read := k.srv.traffic(); read > 2<<20 {
+		t.Errorf("%d bytes downloaded", read)
 	}
 	if names := k.srv.names(); len(names) != 1 || !k.s.IsTemp(names[0][3:]) {
 		t.Fatalf("names %q", names)
@@ -121,7 +121,7 @@ func (k *kit) rename(from, to string, moved *node, replaced *node) {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	if err := k.srv.Rename(bg, from, to); err != nil {
+	if err := r.Do(bg); err != nil {
 		r.Done(false)
 		k.t.Fatal(err)
 	}
@@ -204,6 +204,34 @@ func TestRenameFolderAbove(t *testing.T) {
 	same(t, "new", []byte(k.srv.content("/x/y/new")), data1)
 	same(t, "old", []byte(k.srv.content("/x/y/old")), data2)
 	k.wantNames("/x/y/new", "/x/y/old", "/x/y/read")
+}
+
+func TestRenameOverWhereRefused(t *testing.T) {
+	k := newKit(t, quirks{noOverwrite: true})
+	k.srv.put("/a", "old")
+	k.srv.put("/b", "new")
+	na, fa, ha := k.existing("/a", OpenFlags{Read: true})
+	k.rename("/b", "/a", &node{path: "/b"}, na)
+	if got := k.read(ha, 0, 10); got != "old" {
+		t.Fatalf("replaced file reads %q", got)
+	}
+	k.done(fa, ha)
+	k.srv.put("/c", "newer")
+	k.rename("/c", "/a", &node{path: "/c"}, nil)
+	k.want("/a", "newer")
+	k.wantNames("/a")
+	k.srv.set(func(q *quirks) { q.noOverwrite, q.stickyRename = false, true })
+	k.srv.put("/d", "x")
+	r, err := k.s.BeforeRename(bg, "/d", "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.s.noReplace.Store(false)
+	if err := r.Do(bg); kind(err) != pool.KindPermission { // it can, but not this one
+		t.Fatalf("rename: %v", err)
+	}
+	r.Done(false)
+	k.want("/a", "newer")
 }
 
 func TestRenameOverOpenFile(t *testing.T) {

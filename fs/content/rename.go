@@ -5,6 +5,7 @@ import (
 	"path"
 
 	"github.com/ftpsfs/ftpsfs/fs/stage"
+	"github.com/ftpsfs/ftpsfs/pool"
 )
 
 // stepHide is the journal's word for a file that was moved aside because another one is about to get its name.
@@ -84,6 +85,60 @@ func (r *Rename) replace(ctx context.Context, f *File) error {
 		} // else its readers will learn that it is gone
 	}
 	r.replaced = f
+	return nil
+}
+
+// Do asks the server to rename. Where it refuses to rename over an existing file, the old file goes aside first and is
+// removed at the end; if the program dies in between, the next mount finishes or undoes it, and both contents exist at
+// every moment. It is for callers that have no better way than Remote.Rename, and gives the same errors.
+func (r *Rename) Do(ctx context.Context) error {
+	remote := r.s.cfg.Remote
+	err := remote.Rename(ctx, r.from, r.to)
+	if err == nil || !refused(err) || r.from == r.to {
+		return err
+	}
+	for _, name := range []string{r.from, r.to} {
+		if e, statErr := remote.Stat(ctx, name); statErr != nil || e.Type == pool.TypeDir {
+			return err
+		}
+	}
+	if !r.s.noReplace.Load() {
+		if can, canErr := remote.Can(ctx, pool.CapRenameReplace, path.Dir(r.to)); can || canErr != nil {
+			return err
+		}
+	}
+	return r.aside(ctx)
+}
+
+// aside renames over an existing file in three steps.
+func (r *Rename) aside(ctx context.Context) error {
+	t, err := r.s.newTemp(stage.OpReplace, r.to, path.Dir(r.to), stage.Base{})
+	if err != nil {
+		return err
+	}
+	err = t.amend(func(j *stage.Record) { j.Temp, j.Aside, j.Step = r.from, t.name, stepHide })
+	if err == nil {
+		err = r.s.rename(ctx, r.to, t.path())
+	}
+	if err != nil {
+		if transient(err) {
+			t.leave() // the next mount looks at what is there
+		} else {
+			t.over()
+		}
+		return err
+	}
+	if err := r.s.rename(ctx, r.from, r.to); err != nil {
+		if back := r.s.rename(ctx, t.path(), r.to); back != nil {
+			r.s.log.Error("file is under a temporary name, the next mount puts it back", "path", r.to, "temporary", t.path(), "err", back)
+			t.leave()
+		} else {
+			t.over()
+		}
+		return err
+	}
+	r.s.noReplace.Store(true)
+	t.remove(ctx)
 	return nil
 }
 
