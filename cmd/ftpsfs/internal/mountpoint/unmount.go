@@ -78,7 +78,8 @@ func Users(dir string) []string {
 	defer cancel()
 	go func() { // may outlive the call, where the kernel makes it wait
 		defer close(found)
-		scan(dir, func(user string) bool {
+		procs, _ := filepath.Glob("/proc/[0-9]*")
+		scan(procs, dir, func(user string) bool {
 			select {
 			case found <- user:
 				return true
@@ -102,9 +103,8 @@ func Users(dir string) []string {
 	return users
 }
 
-// scan calls found with each program that uses dir until it gives false.
-func scan(dir string, found func(user string) bool) {
-	procs, _ := filepath.Glob("/proc/[0-9]*")
+// scan calls found with each of the programs procs, which are folders of /proc, that uses dir, until it gives false.
+func scan(procs []string, dir string, found func(user string) bool) {
 	for _, p := range procs {
 		pid, err := strconv.Atoi(filepath.Base(p))
 		if err != nil || pid == os.Getpid() || !usesDir(p, dir) {
