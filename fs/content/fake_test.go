@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -61,6 +62,7 @@ type fakeServer struct {
 	freed  chan struct{}
 	sent   int64 // bytes of uploads
 	read   int64 // bytes of downloads
+	hashed int
 	log    []string
 	faults []string // what must never happen
 }
@@ -514,6 +516,12 @@ func (u *fakeUpload) Finish(_ context.Context, fin pool.Finish) (res pool.Finish
 	}
 	if fin.Size >= 0 && fin.Size != int64(len(u.f.data)) {
 		return res, fail(pool.KindIncomplete, "store", u.name)
+	}
+	if fin.Sum != nil {
+		s.hashed++
+		if sum := sha256.Sum256(u.f.data); !bytes.Equal(sum[:], fin.Sum) {
+			s.fault("wrong digest of %s", u.name)
+		}
 	}
 	res.AttrsErr = s.setLocked(u.name, fin.Attrs)
 	res.Entry, res.Verified = s.entry(u.name), true

@@ -86,6 +86,7 @@ type view struct {
 	entry   pool.Entry
 	dirty   bool
 	staged  bool
+	busy    bool // being pushed
 	pending int64
 	since   time.Time
 	temp    *temp      // where the object is, nil: under the file's name
@@ -142,6 +143,19 @@ func (f *File) key() blocks.Key { return blocks.Key{File: f.id, Version: f.ver.L
 func (f *File) renew() {
 	f.s.cfg.Blocks.Drop(f.key())
 	f.ver.Add(1)
+}
+
+// lost tells whether another host gave the name to another file.
+func (f *File) lost() bool {
+	_, linked := f.name.Path()
+	return !linked && !f.gone
+}
+
+// busy tells Pending that an upload is under way.
+func (f *File) busy(yes bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.view.busy = yes
 }
 
 // dirty tells whether the server lacks something.
@@ -221,7 +235,10 @@ func (f *File) status() (st Status, pending bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	st = Status{Path: p, State: "streaming", Pending: f.view.pending, Since: f.view.since}
-	if f.view.staged {
+	switch {
+	case f.view.busy:
+		st.State = "uploading"
+	case f.view.staged:
 		st.State = "staged"
 	}
 	if f.err != nil {

@@ -134,6 +134,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 	if f.broken != nil {
 		return 0, f.broken
 	}
+	if f.lost() {
+		return 0, changed(f.path())
+	}
 	if h.flags.Append {
 		off = f.size
 	}

@@ -59,6 +59,8 @@ type kit struct {
 	stage  *stage.Store
 	blocks *blocks.Store
 	dir    string
+
+	stageLimit, memory int64
 }
 
 type logWriter struct{ t testing.TB }
@@ -75,15 +77,26 @@ func newKit(t testing.TB, q quirks, change ...func(*Config)) *kit {
 	return k
 }
 
+// newTightKit has little local disk and memory.
+func newTightKit(t testing.TB, q quirks, stageLimit, memory int64) *kit {
+	k := &kit{t: t, srv: newFake(t, q), dir: t.TempDir(), stageLimit: stageLimit, memory: memory}
+	k.open()
+	t.Cleanup(k.close)
+	return k
+}
+
 func (k *kit) open(change ...func(*Config)) {
 	cfg := Config{Remote: k.srv, MountID: newMountID(), ReplayBytes: 1 << 20}
 	cfg.Log = slog.New(slog.NewTextHandler(logWriter{k.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	var err error
-	k.stage, err = stage.Open(stage.Config{Dir: k.dir, Server: "fake", Mount: cfg.MountID, Limit: 1 << 30})
+	if k.stageLimit == 0 {
+		k.stageLimit, k.memory = 1<<30, 16<<20
+	}
+	k.stage, err = stage.Open(stage.Config{Dir: k.dir, Server: "fake", Mount: cfg.MountID, Limit: k.stageLimit})
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	k.blocks = blocks.New(16 << 20)
+	k.blocks = blocks.New(k.memory)
 	cfg.Stage, cfg.Blocks = k.stage, k.blocks
 	for _, c := range change {
 		c(&cfg)

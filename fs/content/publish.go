@@ -18,6 +18,11 @@ func (f *File) push(ctx context.Context, lazy bool) error {
 	if !f.dirty() {
 		return nil
 	}
+	if f.lost() {
+		return changed(f.path())
+	}
+	f.busy(true)
+	defer f.busy(false)
 	f.pushed = f.writes
 	for range maxWays {
 		if f.broken != nil {

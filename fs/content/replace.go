@@ -166,6 +166,9 @@ func (f *File) besideRefused(ctx context.Context, cause error) error {
 	if dotted && !f.s.names.plain.Swap(true) {
 		return errAgain
 	}
+	if !dotted {
+		f.s.names.plain.Store(false) // it was not the dot
+	}
 	if !f.exists {
 		return cause
 	}

@@ -13,6 +13,8 @@ import (
 const (
 	// maxPatches is how many ranges are written in place one by one.
 	maxPatches = 256
+	// streamAgain is how much must have been written in sequence, at the end, before a staged file is streamed again.
+	streamAgain = 16 << 20
 	// fillLimit is the size up to which what a push fetches is kept: the next push need not fetch it again.
 	fillLimit = 256 << 20
 )
@@ -100,11 +102,54 @@ func (f *File) unload(st *stage.File) error {
 	})
 }
 
-// writeStaged stores p in the staging file.
-func (f *File) writeStaged(_ context.Context, _ *turn, p []byte, off int64) (int, error) {
+// writeStaged stores p in the staging file. A long sequence at the end leaves it again: it may be longer than the local
+// disk has room for.
+func (f *File) writeStaged(ctx context.Context, t *turn, p []byte, off int64) (int, error) {
+	if off != f.size {
+		f.run = 0
+	}
+	if f.run >= streamAgain && t.wait(ctx, f.unspool) == nil {
+		return 0, nil
+	}
+	if t.left {
+		return 0, canceled(ctx)
+	}
 	n, err := f.stg.WriteAt(p, off)
 	f.size = f.stg.Size()
+	if f.run += int64(n); err != nil {
+		if t.wait(ctx, f.unspool) == nil {
+			return n, nil
+		}
+		if t.left {
+			return 0, canceled(ctx)
+		}
+	}
 	return n, err
+}
+
+// unspool brings what is staged to the object, without publishing it, and makes the file linear again. It fails where
+// all would have to be sent, or another server's answer is wanted first; the staging file goes on then.
+func (f *File) unspool(ctx context.Context) error {
+	f.run = 0
+	defer f.closeSource()
+	if f.gone {
+		return errStage
+	}
+	snap := f.stg.Snapshot()
+	if len(snap.Dirty) == 0 {
+		return errStage
+	}
+	way, err := f.way(ctx, snap)
+	if err != nil || way == wayWhole {
+		return errStage
+	}
+	if _, err := f.bring(ctx, way, snap, pool.Attrs{}); err != nil {
+		f.s.log.Info("stays in the staging file", "path", f.path(), "err", err)
+		return errStage
+	}
+	f.dropStage()
+	f.dropLinear(f.size)
+	return nil
 }
 
 // unstage makes a clean file linear again: the server has all of it.
@@ -139,14 +184,29 @@ func (f *File) pushStaged(ctx context.Context, lazy bool) (later bool, err error
 	switch {
 	case err != nil:
 		return false, err
-	case way == wayTail:
-		return false, f.pushTail(ctx)
-	case way == wayPatch:
-		return false, f.pushPatches(ctx, snap)
-	case lazy && f.lastPush > 0:
+	case way == wayWhole && lazy && f.lastPush > 0:
 		return true, nil // all of it would be sent for each of many flushes, and the application goes on writing
+	case way == wayWhole:
+		return false, f.pushWhole(ctx)
 	}
-	return false, f.pushWhole(ctx)
+	if !f.own { // of what nobody was told yet, the next mount finishes nothing
+		if snap, err = f.stg.Commit(); err != nil {
+			return false, err
+		}
+	}
+	res, err := f.bring(ctx, way, snap, f.attrs())
+	if err != nil {
+		return false, err
+	}
+	return false, f.publishStaged(ctx, snap.Gen, res)
+}
+
+// bring makes the object as long as the content and as new, by appending to it or writing over it.
+func (f *File) bring(ctx context.Context, way way, snap stage.Snapshot, a pool.Attrs) (pool.FinishResult, error) {
+	if way == wayTail {
+		return f.bringTail(ctx, a)
+	}
+	return f.bringPatches(ctx, snap, a)
 }
 
 // objectComplete tells whether the object is as long as the content, and may be published.
@@ -206,36 +266,32 @@ func (f *File) can(ctx context.Context, c pool.Capability) (bool, error) {
 	return ok && err == nil, err
 }
 
-// pushTail appends to the object what lies behind it.
-func (f *File) pushTail(ctx context.Context) error {
-	snap, err := f.stg.Commit()
-	if err != nil {
-		return err
-	}
+// bringTail appends to the object what lies behind it.
+func (f *File) bringTail(ctx context.Context, a pool.Attrs) (pool.FinishResult, error) {
 	d := f.s.newSender(f.object, stagedReplay{f, ctx}, f.sent, true)
 	d.append, d.before = f.settled, f.suspendReaders
 	f.settled = false
-	res, err := f.sendStaged(ctx, d, f.sent)
+	res, err := f.sendStaged(ctx, d, f.sent, a)
 	if err != nil {
 		f.unsure = true // some of it may be there
 		if errors.Is(err, errNoResume) {
-			return errAgain
+			err = errAgain
 		}
-		return err
+		return res, err
 	}
 	f.sent, f.kept = f.size, f.size
-	return f.publishStaged(ctx, snap.Gen, res)
+	return res, nil
 }
 
 // sendStaged sends the content from off on with d, and completes it.
-func (f *File) sendStaged(ctx context.Context, d *sender, off int64) (pool.FinishResult, error) {
+func (f *File) sendStaged(ctx context.Context, d *sender, off int64, a pool.Attrs) (pool.FinishResult, error) {
 	err := f.eachContent(ctx, off, f.size, func(b []byte) error {
 		_, err := d.write(ctx, b)
 		return err
 	})
 	if err == nil {
 		var res pool.FinishResult
-		if res, _, err = d.complete(ctx, pool.Finish{Attrs: f.attrs()}); err == nil {
+		if res, _, err = d.complete(ctx, pool.Finish{Attrs: a}); err == nil {
 			return res, nil
 		}
 	}
@@ -289,31 +345,22 @@ func (r stagedReplay) each(from, to int64, fn func([]byte) error) error {
 	return r.f.eachContent(r.ctx, from, to, fn)
 }
 
-// pushPatches writes the dirty ranges over those of the object.
-func (f *File) pushPatches(ctx context.Context, snap stage.Snapshot) error {
-	if !f.own {
-		var err error
-		if snap, err = f.stg.Commit(); err != nil {
-			return err
-		}
-	}
+// bringPatches writes the dirty ranges over those of the object.
+func (f *File) bringPatches(ctx context.Context, snap stage.Snapshot, a pool.Attrs) (res pool.FinishResult, err error) {
 	f.suspendReaders()
-	var res pool.FinishResult
 	f.settled = false
 	for i, r := range snap.Dirty {
 		fin := pool.Finish{Size: max(f.sent, r.End())}
 		if i == len(snap.Dirty)-1 {
-			fin.Attrs = f.attrs()
+			fin.Attrs = a
 		}
-		var err error
 		if res, err = f.patch(ctx, r, fin); err != nil {
 			f.unsure = f.unsure || fin.Size > f.sent
-			return err
+			return res, err
 		}
-		f.sent = fin.Size
-		f.kept = f.sent
+		f.sent, f.kept = fin.Size, fin.Size
 	}
-	return f.publishStaged(ctx, snap.Gen, res)
+	return res, nil
 }
 
 // patch writes one range in place. It may be done again as often as necessary.

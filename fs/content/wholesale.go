@@ -47,7 +47,7 @@ func (f *File) pushWhole(ctx context.Context) error {
 		d.before = f.suspendReaders
 		f.settled = false
 	}
-	res, err := f.sendStaged(ctx, d, 0)
+	res, err := f.sendStaged(ctx, d, 0, f.attrs())
 	if err != nil {
 		return f.wholeFailed(ctx, dst, d.begun(), err)
 	}
@@ -150,6 +150,7 @@ func (f *File) wholeFailed(ctx context.Context, dst *temp, begun bool, err error
 		f.s.names.plain.Store(true)
 		return errAgain
 	}
+	f.s.names.plain.Store(false) // it was not the dot
 	if !f.exists {
 		return err
 	}
