@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package mount_test mounts the built binary on real servers and uses the mount as programs do. It knows nothing of
 // the rooms inside: what it sees is the mount, the command line, `ftpsfs status --json` and the server's disk.
 //

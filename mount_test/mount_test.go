@@ -1,3 +1,5 @@
+//go:build linux
+
 package mount_test
 
 import (
@@ -105,7 +107,7 @@ func (m *mnt) start(args []string) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer log.Close()
-		m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+		m.cmd.SysProcAttr = lab.DieWithParent(syscall.SIGTERM)
 		err := m.cmd.Start()
 		started <- err
 		if err == nil {

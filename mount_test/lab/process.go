@@ -41,7 +41,7 @@ func run(c *command, logFile string) (*process, error) {
 // launch starts cmd and waits for it in a goroutine of its own. The kernel ties Pdeathsig to the thread that started
 // the program, so that goroutine keeps its thread until the program has ended.
 func launch(cmd *exec.Cmd, log *os.File) (*process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = DieWithParent(syscall.SIGKILL)
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
