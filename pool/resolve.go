@@ -65,7 +65,7 @@ func (p *Pool) completeLinks(b *budget, c *conn, dir string, l *Listing) (*Listi
 		}
 		return l, nil
 	}
-	added := slices.Clip(l.Entries)
+	var added []Entry // links that MLSD left out
 	for _, e := range col.Listing().Entries {
 		if e.Type != TypeSymlink {
 			continue
@@ -80,10 +80,10 @@ func (p *Pool) completeLinks(b *budget, c *conn, dir string, l *Listing) (*Listi
 		e.Target = p.target(e.Target, dir)
 		added = append(added, e)
 	}
-	if len(added) == len(l.Entries) {
+	if len(added) == 0 {
 		return l, nil
 	}
-	all := listing.Build(added)
+	all := listing.Build(append(added, l.Entries...))
 	all.Truncated, all.Unparsed = l.Truncated, l.Unparsed
 	return all, nil
 }

@@ -1,0 +1,235 @@
+package pool
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+)
+
+func forReal(t *testing.T, test func(t *testing.T, e *env)) {
+	for _, kind := range lab.Real {
+		t.Run(string(kind), func(t *testing.T) { test(t, newReal(t, lab.Options{Kind: kind, Version: "1.3"})) })
+	}
+}
+
+func TestSymlinks(t *testing.T) {
+	forReal(t, func(t *testing.T, e *env) {
+		write(t, e, "file", "content")
+		mkdir(t, e, "dir")
+		write(t, e, "wide open", "1234")
+		if err := os.Chmod(filepath.Join(e.root, "wide open"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(e.root, "dir"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		targets := map[string]string{"flink": "file", "dlink": "dir", "dangling": "nowhere", "same": "file"}
+		for name, target := range targets {
+			link(t, e, target, name)
+		}
+		l, err := e.List(e.ctx, "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, target := range targets {
+			if got, ok := find(l, name); !ok || got.Type != TypeSymlink || got.Target != target {
+				t.Errorf("listed %s: %+v, %v", name, got, ok)
+			}
+			if got, err := e.Readlink(e.ctx, "/"+name); err != nil || got != target {
+				t.Errorf("Readlink(%s) = %q, %v", name, got, err)
+			}
+			got, err := e.Stat(e.ctx, "/"+name)
+			if name == "dangling" && e.kind == lab.ProFTPD {
+				continue // shows in LIST only
+			}
+			if err != nil || got.Type != TypeSymlink {
+				t.Errorf("Stat(%s) = %+v, %v", name, got, err)
+			}
+		}
+		for name, want := range map[string]Type{"file": TypeFile, "dir": TypeDir, "wide open": TypeFile} {
+			if got, err := e.Stat(e.ctx, "/"+name); err != nil || got.Type != want {
+				t.Errorf("Stat(%s) = %+v, %v", name, got, err)
+			}
+		}
+		_, err = e.Readlink(e.ctx, "/file")
+		wantKind(t, "Readlink of a file", err, KindRefused)
+		if e.kind != lab.PureFTPd { // which does not write through links
+			put(t, e, "/flink", UploadOptions{Mode: UploadAppend}, []byte(" and more"), Finish{Size: 16})
+		}
+	})
+}
+
+func TestSymlinkIsMade(t *testing.T) {
+	e := newReal(t, lab.Options{Kind: lab.ProFTPD})
+	mkdir(t, e, "d")
+	write(t, e, "d/file", "x")
+	if err := e.Symlink(e.ctx, "file", "/d/link"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := e.Readlink(e.ctx, "/d/link"); err != nil || got != "file" {
+		t.Errorf("Readlink = %q, %v", got, err)
+	}
+	wantKind(t, "again", e.Symlink(e.ctx, "file", "/d/link"), KindExists)
+	v := newReal(t, lab.Options{Kind: lab.VSFTPD})
+	wantKind(t, "vsftpd", v.Symlink(v.ctx, "file", "/link"), KindUnsupported)
+}
+
+func TestCapabilitiesOfRealServers(t *testing.T) {
+	want := map[lab.Kind]map[Capability]bool{
+		lab.VSFTPD: {CapAppend: true, CapResumeStore: true, CapKeepsTail: true, CapRenameReplace: true, CapSetModTime: true,
+			CapSetDirModTime: false, CapChmod: true, CapSymlink: false, CapExactTimes: false, CapVerify: true},
+		lab.ProFTPD: {CapAppend: true, CapResumeStore: true, CapKeepsTail: true, CapRenameReplace: true, CapSetModTime: true,
+			CapSetDirModTime: true, CapChmod: true, CapSymlink: true, CapExactTimes: true, CapVerify: true},
+		lab.PureFTPd: {CapAppend: true, CapResumeStore: true, CapKeepsTail: false, CapRenameReplace: true, CapSetModTime: true,
+			CapSetDirModTime: true, CapChmod: true, CapSymlink: false, CapExactTimes: true, CapVerify: true},
+	}
+	forReal(t, func(t *testing.T, e *env) {
+		for c, can := range want[e.kind] {
+			if got, err := e.Can(e.ctx, c, "/"); err != nil || got != can {
+				t.Errorf("Can(%v) = %v, %v, want %v", c, got, err, can)
+			}
+		}
+		if left, err := os.ReadDir(e.root); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+}
+
+func TestOddNames(t *testing.T) {
+	names := []string{" lead", "-dash", "a  b", `q"uote`, "semi;colon", "a -> b", "star*", "[x]", "üñí", "e\u0301", "\xe4latin", ".hidden", strings.Repeat("n", 255)}
+	mangled := []string{"trail ", "tab\tbed", `back\slash`}
+	forReal(t, func(t *testing.T, e *env) {
+		for _, name := range names {
+			put(t, e, "/"+name, UploadOptions{}, []byte(name), Finish{Size: int64(len(name))})
+			if got, err := e.Stat(e.ctx, "/"+name); err != nil || got.Size != int64(len(name)) || got.Name != name {
+				t.Errorf("Stat(%q) = %+v, %v", name, got, err)
+			}
+		}
+		for _, name := range mangled {
+			u, err := e.Upload(e.ctx, "/"+name, UploadOptions{})
+			if e.kind == lab.PureFTPd {
+				wantKind(t, name, err, KindInvalidName)
+				continue
+			}
+			if err != nil {
+				t.Errorf("%q: %v", name, err)
+				continue
+			}
+			if _, err := u.Finish(e.ctx, Finish{Size: 0}); err != nil {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+		on, err := os.ReadDir(e.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := e.List(e.ctx, "/")
+		if err != nil || len(l.Entries) != len(on) {
+			t.Fatalf("%d entries of %d, %v", len(l.Entries), len(on), err)
+		}
+		for i, d := range on { // both are sorted by bytes
+			if l.Entries[i].Name != d.Name() {
+				t.Errorf("listed %q, on the disk %q", l.Entries[i].Name, d.Name())
+			}
+		}
+	})
+}
+
+func TestUnreadableFolders(t *testing.T) {
+	forReal(t, func(t *testing.T, e *env) {
+		mkdir(t, e, "closed")
+		mkdir(t, e, "empty")
+		if err := os.Chmod(filepath.Join(e.root, "closed"), 0o311); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := e.List(e.ctx, "/empty"); err != nil || len(l.Entries) != 0 {
+			t.Errorf("empty: %+v, %v", l, err)
+		}
+		l, err := e.List(e.ctx, "/closed")
+		if k := KindOf(err); err == nil || k != KindPermission && k != KindRefused {
+			t.Errorf("closed: %+v, %v", l, err)
+		}
+	})
+}
+
+func TestTruncatedListing(t *testing.T) {
+	e := newReal(t, lab.Options{Kind: lab.PureFTPd})
+	for i := range 10_500 {
+		f, err := os.Create(filepath.Join(e.root, "f"+itoa(int64(i))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	l, err := e.List(e.ctx, "/")
+	if err != nil || !l.Truncated || len(l.Entries) > 10_000 {
+		t.Errorf("%d entries, truncated %v, %v", len(l.Entries), l.Truncated, err)
+	}
+}
+
+// Round trips that a caller waits for on a warm connection. Whether the data channel made ahead is there in time is a
+// matter of luck here, so the best of some runs counts.
+func TestRoundTrips(t *testing.T) {
+	forReal(t, func(t *testing.T, e *env) {
+		write(t, e, "f", "0123456789")
+		if _, err := e.List(e.ctx, "/"); err != nil { // learns the zone
+			t.Fatal(err)
+		}
+		when := probeTime
+		for _, c := range []struct {
+			what string
+			most int64
+			run  func(n string) error
+		}{
+			{"stat", 2, func(string) error { _, err := e.Stat(e.ctx, "/f"); return err }},
+			{"list", 3, func(string) error { _, err := e.List(e.ctx, "/"); return err }}, // the third for the server's last word
+			{"small file", 2, func(string) error { return readKnown(e, "/f", 10) }},
+			{"create", 4, func(n string) error { return store(e, "/new"+n, Finish{Size: 4}) }},
+			{"create with a time", 4, func(n string) error { return store(e, "/at"+n, Finish{Size: 4, Attrs: Attrs{ModTime: &when}}) }},
+			{"mkdir", 1, func(n string) error { return e.Mkdir(e.ctx, "/d"+n) }},
+			{"rmdir", 1, func(n string) error { return e.Rmdir(e.ctx, "/d"+n) }},
+			{"rename", 1, func(n string) error { return e.Rename(e.ctx, "/new"+n, "/old"+n) }},
+			{"unlink", 1, func(n string) error { return e.Remove(e.ctx, "/old"+n) }},
+			{"utimes", 1, func(string) error { return e.SetAttrs(e.ctx, "/f", false, Attrs{ModTime: &when}) }},
+		} {
+			best := int64(1000)
+			for i := range 5 {
+				eventually(t, e, func(s Stats) bool { return s.Connections.Busy == 0 })
+				before := e.Stats().Waits
+				if err := c.run(itoa(int64(i))); err != nil {
+					t.Errorf("%s: %v", c.what, err)
+				}
+				best = min(best, e.Stats().Waits-before)
+			}
+			if best > c.most {
+				t.Errorf("%s: %d round trips, at most %d", c.what, best, c.most)
+			}
+		}
+	})
+}
+
+func readKnown(e *env, name string, size int64) error {
+	d, err := e.Download(e.ctx, name, DownloadOptions{Length: -1, Size: size})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	_, err = io.ReadAll(d)
+	return err
+}
+
+func store(e *env, name string, f Finish) error {
+	u, err := e.Upload(e.ctx, name, UploadOptions{})
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(u, "data"); err != nil {
+		return err
+	}
+	_, err = u.Finish(e.ctx, f)
+	return err
+}
