@@ -114,7 +114,7 @@ func (s *scene) putDir(name string) {
 	makeServed(s.T, s.server, filepath.Join(s.dir, name))
 }
 
-func makeServed(t *testing.T, server *lab.Server, name string) {
+func makeServed(t testing.TB, server *lab.Server, name string) {
 	t.Helper()
 	if err := os.Mkdir(server.Disk(name), 0o755); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func alone(t *testing.T) {
 }
 
 // makeFile writes size seeded bytes and gives their SHA-256.
-func makeFile(t *testing.T, path string, seed uint64, size int64) string {
+func makeFile(t testing.TB, path string, seed uint64, size int64) string {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
@@ -46,7 +46,7 @@ func makeFile(t *testing.T, path string, seed uint64, size int64) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-func sumOf(t *testing.T, path string) string {
+func sumOf(t testing.TB, path string) string {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {

@@ -42,7 +42,7 @@ func pick[T any](short, full T) T {
 }
 
 // tool fails or skips the test when a program is missing.
-func tool(t *testing.T, name string) {
+func tool(t testing.TB, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
 		lab.Unavailable(t, "%v: run mount_test/setup.sh", err)
@@ -50,7 +50,7 @@ func tool(t *testing.T, name string) {
 }
 
 // runTool runs a program to its end and fails the test when it fails. Output is stdout and stderr together.
-func runTool(t *testing.T, dir, name string, args ...string) string {
+func runTool(t testing.TB, dir, name string, args ...string) string {
 	t.Helper()
 	out, err := tryTool(t, 10*time.Minute, dir, name, args...)
 	if err != nil {
@@ -60,7 +60,7 @@ func runTool(t *testing.T, dir, name string, args ...string) string {
 }
 
 // tryTool runs a program for at most d.
-func tryTool(t *testing.T, d time.Duration, dir, name string, args ...string) (string, error) {
+func tryTool(t testing.TB, d time.Duration, dir, name string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir

@@ -86,7 +86,7 @@ func each(t *testing.T, chosen func(cell) bool, f func(t *testing.T, c cell)) {
 }
 
 // start runs the cell's server.
-func (c cell) start(t *testing.T, extra ...string) *lab.Server {
+func (c cell) start(t testing.TB, extra ...string) *lab.Server {
 	t.Helper()
 	return lab.Start(t, lab.Options{Kind: c.kind, Implicit: c.implicit, Version: c.version, Extra: extra})
 }

@@ -26,7 +26,7 @@ const (
 
 // mnt is a mount under test: the binary in the foreground, as a subprocess.
 type mnt struct {
-	t        *testing.T
+	t        testing.TB
 	server   *lab.Server
 	dir      string // mount point
 	stateDir string
@@ -41,13 +41,13 @@ type mnt struct {
 }
 
 // mountServer mounts the root of the server until the test ends, with more -o options.
-func mountServer(t *testing.T, s *lab.Server, options ...string) *mnt {
+func mountServer(t testing.TB, s *lab.Server, options ...string) *mnt {
 	t.Helper()
 	return mountURL(t, s, s.URL, options...)
 }
 
 // mountURL mounts any URL that leads to the server: a folder of it, or a relay before it.
-func mountURL(t *testing.T, s *lab.Server, url string, options ...string) *mnt {
+func mountURL(t testing.TB, s *lab.Server, url string, options ...string) *mnt {
 	t.Helper()
 	m := &mnt{t: t, server: s, dir: lab.Folder(t, "ftpsfs-mnt-"), stateDir: stateDir(t), exited: make(chan error, 1)}
 	m.log = filepath.Join(m.stateDir, "..", filepath.Base(m.stateDir)+".log")
@@ -66,7 +66,7 @@ func mountURL(t *testing.T, s *lab.Server, url string, options ...string) *mnt {
 }
 
 // stateDir makes a private folder for a mount's state, readable for the test alone.
-func stateDir(t *testing.T) string {
+func stateDir(t testing.TB) string {
 	t.Helper()
 	dir := lab.Folder(t, "ftpsfs-state-")
 	if err := os.Chmod(dir, 0o700); err != nil {
@@ -76,7 +76,7 @@ func stateDir(t *testing.T) string {
 }
 
 // credentials are the options that every mount of the server needs.
-func credentials(t *testing.T, s *lab.Server, state string) []string {
+func credentials(t testing.TB, s *lab.Server, state string) []string {
 	t.Helper()
 	password := filepath.Join(lab.Folder(t, "ftpsfs-secret-"), "password")
 	if err := os.WriteFile(password, []byte(s.Password+"\n"), 0o600); err != nil {

@@ -1,0 +1,303 @@
+package mount_test
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+	"github.com/ftpsfs/ftpsfs/mount_test/relay"
+)
+
+// The benchmark is steered by the environment:
+//
+//	FTPSFS_LONG=1             the full numbers of files and bytes, medians of three
+//	FTPSFS_BENCH=walk,read    only workloads whose name contains one of the words
+//	FTPSFS_BENCH_PEERS=none   no other programs; or those to run: rclone-off,rclone-full,lftp,curl
+//	FTPSFS_BENCH_SERVER=x     only this server
+//	FTPSFS_BENCH_RTT=20ms     round trip of the line, 0 for loopback
+//	FTPSFS_BENCH_FLOW=50      cap of each flow in Mbit/s
+//	FTPSFS_RCLONE=FILE        where rclone is, otherwise it is looked for in PATH
+//
+// BenchmarkWorkloads runs each workload on a cold mount of each server through a delaying line, and by the other programs
+// that are installed, and prints one table.
+func BenchmarkWorkloads(b *testing.B) {
+	set := benchSettings(b)
+	var rows []result
+	for _, kind := range []lab.Kind{lab.ProFTPD, lab.VSFTPD} {
+		if only := os.Getenv("FTPSFS_BENCH_SERVER"); only != "" && only != string(kind) {
+			continue
+		}
+		rows = append(rows, newBench(b, set, kind).run()...)
+	}
+	fmt.Println(table(set, rows))
+	for _, r := range rows {
+		if r.client == "ftpsfs" && r.wrong != "" {
+			b.Errorf("%s on %s: %s", r.workload, r.server, r.wrong)
+		}
+	}
+}
+
+// settings are what the environment chose.
+type settings struct {
+	rtt     time.Duration
+	flow    int64 // bytes a second, 0: any
+	rounds  int
+	clients []string
+	words   []string
+}
+
+func benchSettings(b *testing.B) settings {
+	s := settings{rtt: 20 * time.Millisecond, rounds: pick(1, 3), clients: []string{"ftpsfs"}}
+	if v := os.Getenv("FTPSFS_BENCH_RTT"); v != "" {
+		var err error
+		if s.rtt, err = time.ParseDuration(v); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if v := os.Getenv("FTPSFS_BENCH_FLOW"); v != "" {
+		var mbit int64
+		if _, err := fmt.Sscan(v, &mbit); err != nil {
+			b.Fatal(err)
+		}
+		s.flow = mbit * 1e6 / 8
+	}
+	if v := os.Getenv("FTPSFS_BENCH"); v != "" {
+		s.words = strings.Split(v, ",")
+	}
+	peers := cmp.Or(os.Getenv("FTPSFS_BENCH_PEERS"), "rclone-off,rclone-full,lftp,curl")
+	for _, p := range strings.Split(peers, ",") {
+		program, _, _ := strings.Cut(p, "-")
+		if program == "rclone" {
+			program = rclone()
+		}
+		if _, err := exec.LookPath(program); err == nil && p != "none" {
+			s.clients = append(s.clients, p)
+		}
+	}
+	return s
+}
+
+func rclone() string { return cmp.Or(os.Getenv("FTPSFS_RCLONE"), "rclone") }
+
+// result is one cell of the table.
+type result struct {
+	server, workload, client string
+	seconds                  float64
+	counts                   status // ftpsfs: counters of the run
+	late                     bool   // the program ended before the data was on the server
+	wrong                    string // what was not right in the end
+}
+
+// bench is one server behind its line.
+type bench struct {
+	*testing.B
+	set    settings
+	c      cell
+	server *lab.Server
+	relay  *relay.Relay
+	local  string // folder with what is copied in
+}
+
+func newBench(b *testing.B, set settings, kind lab.Kind) *bench {
+	c := cell{kind: kind, version: "1.3"}
+	s := c.start(b)
+	r := relay.Start(b, relay.Options{Target: s.Host, Port: s.Port, PassiveLow: s.PassiveLow, PassiveHigh: s.PassiveHigh})
+	r.SetRTT(set.rtt)
+	r.SetFlowRate(set.flow)
+	return &bench{B: b, set: set, c: c, server: s, relay: r, local: lab.Folder(b, "ftpsfs-local-")}
+}
+
+// run measures every chosen workload by every client that can do it.
+func (b *bench) run() []result {
+	var rows []result
+	for _, w := range workloads {
+		chosen := len(b.set.words) == 0 || slices.ContainsFunc(b.set.words, func(s string) bool { return strings.Contains(w.name, s) })
+		if !chosen {
+			continue
+		}
+		if w.prepare != nil {
+			w.prepare(b)
+		}
+		for _, client := range b.set.clients {
+			if client != "ftpsfs" && !strings.HasPrefix(client, "rclone") && w.script(client) == nil {
+				continue
+			}
+			var runs []result
+			for round := range b.set.rounds {
+				runs = append(runs, b.measure(w, client, fmt.Sprintf("%s-%d", client, round)))
+				fmt.Fprintf(os.Stderr, "%s: %s: %s: %.2f s %s\n", b.c.kind, w.name, client, runs[round].seconds, runs[round].wrong)
+			}
+			slices.SortFunc(runs, func(x, y result) int { return cmp.Compare(x.seconds, y.seconds) })
+			median := runs[len(runs)/2]
+			for _, r := range runs { // one wrong run makes it wrong
+				median.late = median.late || r.late
+				median.wrong = cmp.Or(median.wrong, r.wrong)
+			}
+			rows = append(rows, median)
+		}
+	}
+	return rows
+}
+
+// measure runs one workload once. Everything that is written goes to a folder of its own, named as the run.
+func (b *bench) measure(w workload, client, run string) result {
+	out := result{server: string(b.c.kind), workload: w.name, client: client}
+	if err := os.MkdirAll(b.server.Disk(run), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.Chown(b.server.Disk(run), b.server.UID, b.server.GID); err != nil {
+		b.Fatal(err)
+	}
+	defer os.RemoveAll(b.server.Disk(run))
+	if w.each != nil {
+		w.each(b, b.server.Disk(run))
+	}
+	work, end := b.client(w, client, run, &out)
+	start := time.Now()
+	err := work()
+	out.seconds = time.Since(start).Seconds()
+	if err != nil {
+		out.wrong = err.Error()
+	}
+	if w.check != nil && err == nil {
+		out.late = w.check(b, b.server.Disk(run)) != nil
+	}
+	end()
+	if w.check != nil && err == nil {
+		if err := w.check(b, b.server.Disk(run)); err != nil {
+			out.wrong = err.Error()
+		}
+	}
+	return out
+}
+
+// client gives what does the work and what ends the client.
+func (b *bench) client(w workload, client, run string, out *result) (work func() error, end func()) {
+	switch {
+	case client == "ftpsfs":
+		m := mountURL(b, b.server, b.server.URLVia(b.relay.Host))
+		m.limit(20 * time.Minute)
+		before := m.status()
+		return func() error { return w.do(b, m.dir, m.path(run)) }, func() {
+			out.counts = status{}
+			for name, v := range m.status() {
+				out.counts[name] = v - before[name]
+			}
+			out.counts["cpu"] = cpuSeconds(b, m.cmd.Process.Pid)
+			m.end()
+		}
+	case strings.HasPrefix(client, "rclone"):
+		dir, stop := b.mountRclone(strings.TrimPrefix(client, "rclone-"))
+		return func() error { return w.do(b, dir, filepath.Join(dir, run)) }, stop
+	}
+	script := w.script(client)(b, run)
+	return func() error {
+		text, err := tryTool(b, 20*time.Minute, b.local, "sh", "-c", script)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, lastBytes(text, 300))
+		}
+		return nil
+	}, func() {}
+}
+
+// cpuSeconds is what a process has used of the processors.
+func cpuSeconds(b testing.TB, pid int) float64 {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+	var user, system float64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		b.Fatal(err)
+	}
+	return (user + system) / 100 // USER_HZ
+}
+
+// mountRclone mounts the server by rclone with everything left at its default.
+func (b *bench) mountRclone(mode string) (dir string, stop func()) {
+	dir, cache := lab.Folder(b, "ftpsfs-rclone-"), lab.Folder(b, "ftpsfs-rclone-cache-")
+	secret, err := exec.Command(rclone(), "obscure", b.server.Password).Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(rclone(), "mount", ":ftp:", dir, "--ftp-host", b.relay.Host, "--ftp-port", fmt.Sprint(b.server.Port),
+		"--ftp-user", b.server.User, "--ftp-pass", strings.TrimSpace(string(secret)), "--ftp-explicit-tls",
+		"--ftp-no-check-certificate", "--vfs-cache-mode", mode, "--cache-dir", cache, "--config", "/dev/null", "--vfs-write-back", "0")
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	for deadline := time.Now().Add(mountTimeout); !isMounted(dir); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.Fatal("rclone does not mount")
+		}
+	}
+	return dir, func() {
+		// It is given time to upload what it has acknowledged: only then can it be called wrong.
+		for range 5 {
+			if out, err := exec.Command("umount", dir).CombinedOutput(); err == nil {
+				break
+			} else if b.Logf("umount: %s", out); true {
+				time.Sleep(time.Second)
+			}
+		}
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+		abort(dir)
+	}
+}
+
+// table prints the results: seconds of all clients, and what ftpsfs needed for them.
+func table(set settings, rows []result) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n%s, round trip %v, flow cap %d Mbit/s, %d CPUs, %s; medians of %d\n",
+		time.Now().Format(time.DateOnly), set.rtt, set.flow*8/1e6, runtime.NumCPU(), runtime.Version(), set.rounds)
+	out.WriteString("`~`: the program ended before the data was on the server. `!`: wrong or missing data, or it failed.\n\n")
+	fmt.Fprintf(&out, "| workload | server | %s | commands | waits | channels | logins | in vain, KiB | CPU s |\n", strings.Join(set.clients, " | "))
+	out.WriteString(strings.Repeat("|---", len(set.clients)+8) + "|\n")
+	find := func(server, workload, client string) (result, bool) {
+		i := slices.IndexFunc(rows, func(r result) bool { return r.server == server && r.workload == workload && r.client == client })
+		if i < 0 {
+			return result{}, false
+		}
+		return rows[i], true
+	}
+	for _, r := range rows {
+		if r.client != "ftpsfs" {
+			continue
+		}
+		fmt.Fprintf(&out, "| %s | %s |", r.workload, r.server)
+		for _, client := range set.clients {
+			cell, ok := find(r.server, r.workload, client)
+			switch {
+			case !ok:
+				out.WriteString(" |")
+				continue
+			case cell.wrong != "":
+				fmt.Fprintf(&out, " %.2f!", cell.seconds)
+			case cell.late:
+				fmt.Fprintf(&out, " %.2f~", cell.seconds)
+			default:
+				fmt.Fprintf(&out, " %.2f", cell.seconds)
+			}
+			out.WriteString(" |")
+		}
+		sent := 0.0
+		for name, n := range r.counts {
+			if strings.HasPrefix(name, commands) {
+				sent += n
+			}
+		}
+		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %.0f | %.2f |\n", sent, r.counts[waits], r.counts[transfers],
+			r.counts[opened]+1, r.counts[inVain]/1024, r.counts["cpu"])
+	}
+	return out.String()
+}
