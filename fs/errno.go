@@ -84,7 +84,8 @@ func (s *Server) fail(op, path string, err error) syscall.Errno {
 	if errno == 0 {
 		return 0
 	}
-	if ordinary[errno] && pool.KindOf(err) != pool.KindAuth && pool.KindOf(err) != pool.KindTrust &&
+	// A bare ESTALE is our own way to have the kernel look a name up again.
+	if (ordinary[errno] || err == syscall.ESTALE) && pool.KindOf(err) != pool.KindAuth && pool.KindOf(err) != pool.KindTrust &&
 		pool.KindOf(err) != pool.KindTLSPolicy {
 		s.log.Debug("refused", "op", op, "path", path, "errno", errno, "err", err)
 		return errno

@@ -33,10 +33,10 @@ func (m moves) moved() { m.sem.Release(everybody) }
 // ask puts a question about the path that place gives; the caller of the request waits killably. A folder above may be renamed
 // while the answer is on its way: then an absence is about a path that means nothing any more, and the question is put
 // again.
-func ask[T any](s *Server, ctx context.Context, place func() (string, error), question func(context.Context, string) (T, error)) (T, error) {
+func ask[T any](s *Server, ctx context.Context, place func(context.Context) (string, error), question func(context.Context, string) (T, error)) (T, error) {
 	return run(s, ctx, func(ctx context.Context) (T, error) {
 		for {
-			path, err := place()
+			path, err := place(ctx)
 			if err != nil {
 				var zero T
 				return zero, err
@@ -45,7 +45,7 @@ func ask[T any](s *Server, ctx context.Context, place func() (string, error), qu
 			if !notFound(err) || s.moves.still(ctx) != nil {
 				return v, err
 			}
-			now, _ := place()
+			now, _ := place(ctx)
 			s.moves.done()
 			if now == path {
 				return v, err

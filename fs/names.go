@@ -127,6 +127,7 @@ func (t *names) dropLocked(dir *node, name string) *node {
 func (t *names) remove(dir *node, name string) *node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	dir.dir.moved.Add(1)
 	return t.dropLocked(dir, name)
 }
 
@@ -134,6 +135,19 @@ func (t *names) remove(dir *node, name string) *node {
 func (t *names) detach(n *node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.detachLocked(n)
+}
+
+// detachAt is detach for what the server said of a path: a node that was renamed meanwhile is not meant.
+func (t *names) detachAt(n *node, path string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now, linked := pathLocked(n); linked && now == path {
+		t.detachLocked(n)
+	}
+}
+
+func (t *names) detachLocked(n *node) {
 	if n.parent == nil {
 		return
 	}
@@ -151,6 +165,8 @@ func (t *names) move(fromDir *node, from string, toDir *node, to string) *node {
 	if fromDir == toDir && from == to {
 		return nil
 	}
+	fromDir.dir.moved.Add(1)
+	toDir.dir.moved.Add(1)
 	old := t.dropLocked(toDir, to)
 	if c != nil {
 		t.dropLocked(fromDir, from)

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,6 +36,8 @@ type dirState struct {
 	// gen counts changes of names in this folder made through the mount. A snapshot of the folder with an older
 	// number may show what is gone.
 	gen atomic.Uint64
+	// moved counts names of this folder that went, or were given to something else, by a rename or a removal.
+	moved atomic.Uint64
 	// changes holds one token: who changes names in this folder has taken it. The kernel sends such requests one at
 	// a time, but one whose caller was killed is still running when the next arrives.
 	changes chan struct{}
@@ -50,6 +53,11 @@ type fileState struct {
 	users   int           // guarded by mu; handles and operations that use content
 	writers int           // guarded by mu; handles that may write
 	pages   *pageState    // guarded by mu; nil until the file was read
+
+	// See pin.go.
+	pins     int           // guarded by mu
+	changing chan struct{} // guarded by mu; closed when the change of the name is over, nil when there is none
+	free     chan struct{} // guarded by mu; closed when the last pin is gone, nil when nobody waits for that
 }
 
 // pageState is what the pages in the kernel's cache were read from.
@@ -96,8 +104,11 @@ func (s *Server) newNode(kind pool.Type) *node {
 // Path gives the current path within the mount, and false when the node was unlinked or replaced.
 func (n *node) Path() (string, bool) { return n.srv.names.path(n) }
 
-// own gives the path of a node that has one.
-func (n *node) own() (string, error) {
+// own gives the path of a node that has one, once no change of its name is under way.
+func (n *node) own(ctx context.Context) (string, error) {
+	if _, err := n.settled(ctx); err != nil {
+		return "", err
+	}
 	path, linked := n.Path()
 	if !linked {
 		return path, syscall.ESTALE

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"sync"
 	"syscall"
 	"time"
 
@@ -88,7 +89,19 @@ func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrO
 		n.fillAttr(n.srv.rootEntry(ctx), out)
 		return 0
 	}
-	path, linked := n.Path()
+	for {
+		*out = fuse.AttrOut{}
+		path, linked := n.Path()
+		errno := n.getattrAt(ctx, path, linked, out)
+		if now, still := n.Path(); errno == syscall.ESTALE || now == path && still == linked {
+			return errno
+		}
+		// Renamed or removed meanwhile: the answer was about something else.
+	}
+}
+
+// getattrAt is Getattr of a node that is, or was last, at path.
+func (n *node) getattrAt(ctx context.Context, path string, linked bool, out *fuse.AttrOut) syscall.Errno {
 	f := n.openContent()
 	switch {
 	case f != nil && linked && !f.Clean():
@@ -109,7 +122,7 @@ func (n *node) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrO
 		return n.srv.fail("stat", path, err)
 	case nodeKind(e.Type) != n.kind || f != nil && n.replaced(e, seen):
 		// Something else has taken the name. ESTALE makes the kernel look it up again.
-		n.srv.names.detach(n)
+		n.srv.names.detachAt(n, path)
 		return syscall.ESTALE
 	}
 	if f != nil {
@@ -212,7 +225,6 @@ func (n *node) Setattr(ctx context.Context, _ fusefs.FileHandle, in *fuse.SetAtt
 			return errno
 		}
 	}
-	*out = fuse.AttrOut{}
 	return n.Getattr(ctx, nil, out)
 }
 
@@ -239,12 +251,6 @@ func wanted(in *fuse.SetAttrIn, truncate bool, now time.Time) pool.Attrs {
 func (n *node) setAttrs(ctx context.Context, a pool.Attrs) syscall.Errno {
 	s := n.srv
 	path, _ := n.Path()
-	if f := n.again(); f != nil {
-		return s.fail("setattr", path, s.do(ctx, func(ctx context.Context) error {
-			defer n.unuse()
-			return f.SetAttrs(ctx, a)
-		}))
-	}
 	if n.kind != pool.TypeFile && n.kind != pool.TypeDir {
 		// Every command that sets attributes follows a link and changes what it points to.
 		return syscall.EOPNOTSUPP
@@ -253,23 +259,39 @@ func (n *node) setAttrs(ctx context.Context, a pool.Attrs) syscall.Errno {
 		if err := s.moves.still(ctx); err != nil {
 			return err
 		}
-		defer s.moves.done()
-		path, linked := n.Path()
-		if !linked {
-			return syscall.ESTALE
-		}
-		e, known := s.cfg.Cache.Peek(path)
-		if err := s.cfg.Remote.SetAttrs(ctx, path, n.kind == pool.TypeDir, a); err != nil {
-			s.cfg.Cache.Forget(path)
+		still := sync.OnceFunc(s.moves.done)
+		defer still()
+		if err := n.pin(ctx); err != nil {
 			return err
 		}
-		if now, still := s.cfg.Cache.Peek(path); !known || !still || now != e {
-			s.cfg.Cache.Forget(path) // somebody else has changed it meanwhile
-			return nil
+		defer n.unpin()
+		if f := n.again(); f != nil {
+			still() // the content needs no path of ours, and may be busy for long
+			defer n.unuse()
+			return f.SetAttrs(ctx, a)
 		}
-		s.cfg.Cache.Changed(path, with(e, a))
-		return nil
+		return n.setAttrsAt(ctx, a)
 	}))
+}
+
+// setAttrsAt sets the attributes of what nobody has open.
+func (n *node) setAttrsAt(ctx context.Context, a pool.Attrs) error {
+	s := n.srv
+	path, linked := n.Path()
+	if !linked {
+		return syscall.ESTALE
+	}
+	e, known := s.cfg.Cache.Peek(path)
+	if err := s.cfg.Remote.SetAttrs(ctx, path, n.kind == pool.TypeDir, a); err != nil {
+		s.cfg.Cache.Forget(path)
+		return err
+	}
+	if now, still := s.cfg.Cache.Peek(path); !known || !still || now != e {
+		s.cfg.Cache.Forget(path) // somebody else has changed it meanwhile
+		return nil
+	}
+	s.cfg.Cache.Changed(path, with(e, a))
+	return nil
 }
 
 // with gives e with attributes that the server has accepted.
@@ -290,12 +312,13 @@ func (n *node) truncate(ctx context.Context, size int64) syscall.Errno {
 	}
 	s := n.srv
 	path, _ := n.Path()
-	f, errno := n.use(ctx)
+	f, _, errno := n.use(ctx)
 	if errno != 0 {
 		return errno
 	}
 	return s.fail("truncate", path, s.do(ctx, func(ctx context.Context) error {
 		defer n.unuse()
+		defer n.unpin()
 		return f.Truncate(ctx, size)
 	}))
 }

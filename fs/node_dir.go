@@ -34,24 +34,43 @@ func (n *node) lookup(ctx context.Context, name string) (*node, pool.Entry, sysc
 	case s.cfg.Content.IsTemp(name):
 		return nil, pool.Entry{}, syscall.ENOENT
 	}
-	if c, e, ok := n.local(name); ok {
-		return c, e, 0
+	p, stop := s.patient(ctx)
+	defer stop()
+	for {
+		if c, e, ok := n.local(name); ok {
+			return c, e, 0
+		}
+		moved := n.dir.moved.Load()
+		e, errno := n.told(ctx, name)
+		if errno != 0 {
+			return nil, pool.Entry{}, errno
+		}
+		c := n.obtain(ctx, name, e)
+		if waited, err := c.settled(p); err != nil {
+			return nil, pool.Entry{}, toErrno(p.verdict(err))
+		} else if !waited && n.dir.moved.Load() == moved {
+			return c, e, 0
+		}
+		// The name was given to something else meanwhile: what we were told may be about the one, and the node the other.
 	}
+}
+
+// told gives what the server has at name, from the cache if it knows.
+func (n *node) told(ctx context.Context, name string) (pool.Entry, syscall.Errno) {
+	s := n.srv
 	path, err := n.place(name)
 	if err != nil {
-		return nil, pool.Entry{}, syscall.ENOENT
+		return pool.Entry{}, syscall.ENOENT
 	}
-	e, fresh := s.cfg.Cache.Peek(path)
-	if !fresh || e.Type == pool.TypeUnknown {
-		e, err = ask(s, ctx, func() (string, error) { return n.place(name) }, s.cfg.Cache.Lookup)
-		if c := s.names.child(n, name); notFound(err) && c != nil && c.clean() {
-			s.names.detach(c)
-		}
-		if err != nil {
-			return nil, pool.Entry{}, s.fail("lookup", path, err)
-		}
+	if e, fresh := s.cfg.Cache.Peek(path); fresh && e.Type != pool.TypeUnknown {
+		return e, 0
 	}
-	return n.obtain(ctx, name, e), e, 0
+	known := s.names.child(n, name)
+	e, err := ask(s, ctx, func(context.Context) (string, error) { return n.place(name) }, s.cfg.Cache.Lookup)
+	if notFound(err) && known != nil && known.clean() {
+		s.names.detachAt(known, path)
+	}
+	return e, s.fail("lookup", path, err)
 }
 
 // local gives a file whose truth is here and not on the server: it has content that the server does not have.

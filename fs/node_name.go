@@ -161,7 +161,7 @@ func (n *node) createLocked(ctx context.Context, name string, of content.OpenFla
 	c := s.names.obtain(n, name,
 		func(*node) bool { return false },
 		func() *node { return n.newChild(ctx, pool.TypeFile) })
-	f, _ := c.useAs(e, true, pool.Entry{})
+	f := c.useNew(e)
 	h, err := f.Open(ctx, of)
 	if err != nil {
 		s.names.detach(c)

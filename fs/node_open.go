@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"time"
 
@@ -27,33 +28,39 @@ func (n *node) openContent() *content.File {
 	return n.file.content
 }
 
-// useAs takes the content into use; unuse gives it back. e is what the server says of the file (created: it knows nothing
-// yet), seen is what the content told before the server was asked. replaced means that somebody else's content has taken
-// the place of the one that readers have open; nothing was taken into use then.
-func (n *node) useAs(e pool.Entry, created bool, seen pool.Entry) (f *content.File, replaced bool) {
+// useNew takes the content of a file that CREATE has just made into use. unuse gives it back.
+func (n *node) useNew(e pool.Entry) *content.File {
 	n.file.mu.Lock()
 	defer n.file.mu.Unlock()
-	switch {
-	case n.file.content == nil:
-		if !created {
-			e = n.latest(e)
+	n.file.content = n.srv.cfg.Content.File(n, e, true)
+	n.file.users++
+	n.srv.open.add(n)
+	return n.file.content
+}
+
+// take takes the content of a file into use that the server has. e is what it says of the file, seen is what the content
+// told before the server was asked. The caller has pinned the node, or changes its name itself. ESTALE: the node is not
+// that file any more.
+func (n *node) take(e, seen pool.Entry) (*content.File, error) {
+	n.file.mu.Lock()
+	defer n.file.mu.Unlock()
+	if n.file.content == nil {
+		path, linked := n.Path()
+		if !linked {
+			return nil, syscall.ESTALE
 		}
-		n.file.content = n.srv.cfg.Content.File(n, e, created)
+		n.file.content = n.srv.cfg.Content.File(n, n.latest(path, e), false)
 		n.srv.open.add(n)
-	case !created && n.replacedLocked(e, seen):
-		return nil, true
+	} else if n.replacedLocked(e, seen) {
+		return nil, syscall.ESTALE
 	}
 	n.file.users++
-	return n.file.content, false
+	return n.file.content, nil
 }
 
 // latest gives what is known of the file now, e if that is nothing: between the server's answer and the moment at which
 // nobody has the file open, it may have been opened, written and closed. What that made of it is in the cache.
-func (n *node) latest(e pool.Entry) pool.Entry {
-	path, linked := n.Path()
-	if !linked {
-		return e
-	}
+func (n *node) latest(path string, e pool.Entry) pool.Entry {
 	if now, fresh := n.srv.cfg.Cache.Peek(path); fresh && now.Type == pool.TypeFile {
 		return now
 	}
@@ -119,15 +126,11 @@ func (n *node) lastUse() *content.File {
 	return f
 }
 
-// use takes the content of an existing file into use, after a look at what the server says of it. A file with content
-// that the server does not have, or without a name, is what we have of it.
-func (n *node) use(ctx context.Context) (*content.File, syscall.Errno) {
-	f, _, errno := n.revalidated(ctx)
-	return f, errno
-}
-
-// revalidated is use, and tells what the server says if it was asked.
-func (n *node) revalidated(ctx context.Context) (*content.File, pool.Entry, syscall.Errno) {
+// use takes the content of an existing file into use and pins the file, after a look at what the server says of it: the
+// attributes are not older than the attribute TTL, which makes close-to-open consistency. They are returned as well, and are
+// zero when the server was not asked: a file with content that the server does not have, or without a name, is what
+// we have of it. The caller ends both with unpin and unuse.
+func (n *node) use(ctx context.Context) (*content.File, pool.Entry, syscall.Errno) {
 	s := n.srv
 	p, stop := s.patient(ctx)
 	defer stop()
@@ -135,11 +138,29 @@ func (n *node) revalidated(ctx context.Context) (*content.File, pool.Entry, sysc
 		return nil, pool.Entry{}, toErrno(p.verdict(err))
 	}
 	defer s.moves.done()
+	if err := n.pin(p); err != nil {
+		return nil, pool.Entry{}, toErrno(p.verdict(err))
+	}
 	path, linked := n.Path()
+	f, e, err := n.usePinned(ctx, path, linked)
+	if err == nil {
+		s.names.attach(n)
+		return f, e, 0
+	}
+	n.unpin()
+	if notFound(err) || errors.Is(err, syscall.ESTALE) {
+		// The kernel's answer to ESTALE is to look the name up again, which then tells the truth.
+		s.names.detachAt(n, path)
+		return nil, pool.Entry{}, syscall.ESTALE
+	}
+	return nil, pool.Entry{}, s.fail("open", path, err)
+}
+
+func (n *node) usePinned(ctx context.Context, path string, linked bool) (*content.File, pool.Entry, error) {
 	var seen pool.Entry
 	if f := n.again(); f != nil {
 		if !linked || !f.Clean() {
-			return f, pool.Entry{}, 0
+			return f, pool.Entry{}, nil
 		}
 		seen = f.Entry()
 		n.unuse()
@@ -147,28 +168,19 @@ func (n *node) revalidated(ctx context.Context) (*content.File, pool.Entry, sysc
 	if !linked {
 		return nil, pool.Entry{}, syscall.ESTALE
 	}
-	e, err := s.fresh(ctx, path)
-	switch {
-	case notFound(err):
-		// The kernel's answer to ESTALE is to look the name up again, which then tells the truth.
-		s.names.detach(n)
-		return nil, pool.Entry{}, syscall.ESTALE
-	case err != nil:
-		return nil, pool.Entry{}, s.fail("open", path, err)
-	case nodeKind(e.Type) != n.kind:
-		s.names.detach(n)
-		return nil, pool.Entry{}, syscall.ESTALE
+	e, err := n.srv.fresh(ctx, path)
+	if err == nil && nodeKind(e.Type) != n.kind {
+		err = syscall.ESTALE
 	}
-	f, replaced := n.useAs(e, false, seen)
-	if replaced {
-		s.names.detach(n)
-		return nil, pool.Entry{}, syscall.ESTALE
+	if err != nil {
+		return nil, pool.Entry{}, err
 	}
-	s.names.attach(n)
-	return f, e, 0
+	f, err := n.take(e, seen)
+	return f, e, err
 }
 
-// fresh gives attributes that are not older than the attribute TTL: what makes close-to-open consistency.
+// fresh gives attributes that are not older than the attribute TTL; the caller waits killably, and has seen to it that
+// the path stays what it is.
 func (s *Server) fresh(ctx context.Context, path string) (pool.Entry, error) {
 	if e, fresh := s.cfg.Cache.Peek(path); fresh && e.Type != pool.TypeUnknown {
 		return e, nil
@@ -188,7 +200,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if n.kind != pool.TypeFile {
 		return nil, 0, syscall.ENXIO
 	}
-	f, e, errno := n.revalidated(ctx)
+	f, e, errno := n.use(ctx)
 	if errno != 0 {
 		return nil, 0, errno
 	}
@@ -199,11 +211,13 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	return h, n.fuseFlags(of, e, of.Truncate), 0
 }
 
-// openHandle opens f, which is in use; the handle takes that use over, on an error it is given back.
+// openHandle opens f, which is in use, and the node, which is pinned; the pin ends with the call. The handle takes the use
+// over, on an error it is given back.
 func (n *node) openHandle(ctx context.Context, f *content.File, of content.OpenFlags, empty bool) (*fileHandle, syscall.Errno) {
 	s := n.srv
 	path, _ := n.Path()
 	h, err := run(s, ctx, func(ctx context.Context) (*content.Handle, error) {
+		defer n.unpin()
 		h, err := f.Open(ctx, of)
 		if err != nil {
 			n.unuse()

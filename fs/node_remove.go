@@ -29,10 +29,15 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 func (n *node) unlinkLocked(ctx context.Context, name, path string) error {
 	s := n.srv
 	handled := false
-	if c := s.names.child(n, name); c != nil && c.kind == pool.TypeFile {
+	c := s.names.child(n, name)
+	done, err := c.change(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if c != nil {
 		if f := c.again(); f != nil {
 			defer c.unuse()
-			var err error
 			if handled, err = f.Unlink(ctx); err != nil {
 				return err
 			}

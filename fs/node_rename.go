@@ -86,6 +86,7 @@ func (r *renaming) locked(ctx context.Context) error {
 }
 
 func (r *renaming) perform(ctx context.Context) error {
+	s := r.s
 	source, err := r.kindOf(ctx, r.fromDir, r.fromName, r.from)
 	if err != nil {
 		return err
@@ -96,6 +97,13 @@ func (r *renaming) perform(ctx context.Context) error {
 	}
 	if err := r.replaceable(ctx, source, target); err != nil {
 		return err
+	}
+	for _, c := range []*node{s.names.child(r.fromDir, r.fromName), s.names.child(r.toDir, r.toName)} {
+		done, err := c.change(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
 	}
 	err = r.attempt(ctx, source, target)
 	if source == pool.TypeFile && target == pool.TypeFile && refused(err) {
@@ -159,8 +167,8 @@ func (r *renaming) besideTarget(ctx context.Context, cause error) error {
 		return r.attempt(ctx, pool.TypeFile, pool.TypeUnknown)
 	}
 	c := r.toDir.obtain(ctx, r.toName, e)
-	f, replaced := c.useAs(e, false, pool.Entry{})
-	if replaced {
+	f, err := c.take(e, pool.Entry{})
+	if err != nil {
 		return cause
 	}
 	defer c.unuse()
