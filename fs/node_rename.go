@@ -6,7 +6,6 @@ import (
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 
-	"github.com/ftpsfs/ftpsfs/fs/content"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
@@ -105,11 +104,7 @@ func (r *renaming) perform(ctx context.Context) error {
 		}
 		defer done()
 	}
-	err = r.attempt(ctx, source, target)
-	if source == pool.TypeFile && target == pool.TypeFile && refused(err) {
-		err = r.besideTarget(ctx, err)
-	}
-	return err
+	return r.attempt(ctx, source, target)
 }
 
 // attempt asks the server and accounts for what it did.
@@ -121,7 +116,7 @@ func (r *renaming) attempt(ctx context.Context, source, target pool.Type) error 
 	}
 	done := false
 	defer func() { open.Done(done) }() // also when this panics: open files wait for it
-	err = s.cfg.Remote.Rename(ctx, r.from, r.to)
+	err = open.Do(ctx)
 	if err != nil && target == pool.TypeDir && source == pool.TypeDir {
 		err = r.overEmptyFolder(ctx, err)
 	}
@@ -135,49 +130,6 @@ func (r *renaming) attempt(ctx context.Context, source, target pool.Type) error 
 	s.links.renamed(r.from, r.to)
 	done = true
 	return nil
-}
-
-// refused reports whether the server said no to a rename in a way that may mean: there is something already.
-func refused(err error) bool {
-	if err == nil {
-		return false
-	}
-	switch pool.KindOf(err) {
-	case pool.KindExists, pool.KindRefused, pool.KindPermission:
-		return true
-	default:
-		return false
-	}
-}
-
-// besideTarget is for servers that do not rename over a file. While somebody has the target open its content is kept under
-// another name, with a journal that puts it back should we die in between; so we open it. Nothing is kept of an
-// empty file, which goes first.
-func (r *renaming) besideTarget(ctx context.Context, cause error) error {
-	s := r.s
-	e, err := s.cfg.Cache.LookupFresh(ctx, r.to, exclusiveAge)
-	if err != nil || e.Type != pool.TypeFile {
-		return cause
-	}
-	if e.Size == 0 {
-		if err := s.cfg.Remote.Remove(ctx, r.to); err != nil {
-			return cause
-		}
-		s.removed(r.toDir, r.toName, r.to)
-		return r.attempt(ctx, pool.TypeFile, pool.TypeUnknown)
-	}
-	c := r.toDir.obtain(ctx, r.toName, e)
-	f, err := c.take(e, pool.Entry{})
-	if err != nil {
-		return cause
-	}
-	defer c.unuse()
-	h, err := f.Open(ctx, content.OpenFlags{Read: true})
-	if err != nil {
-		return cause
-	}
-	defer h.Release()
-	return r.attempt(ctx, pool.TypeFile, pool.TypeFile)
 }
 
 // kindOf gives the type of what is at a name.
@@ -236,7 +188,9 @@ func (r *renaming) replaceable(ctx context.Context, source, target pool.Type) er
 
 // overEmptyFolder is for servers that do not rename over a folder: it is empty, so nothing is lost when it goes first.
 func (r *renaming) overEmptyFolder(ctx context.Context, cause error) error {
-	if !refused(cause) && pool.KindOf(cause) != pool.KindIsDir {
+	switch pool.KindOf(cause) {
+	case pool.KindExists, pool.KindRefused, pool.KindPermission, pool.KindIsDir:
+	default:
 		return cause
 	}
 	if err := r.s.cfg.Remote.Rmdir(ctx, r.to); err != nil {

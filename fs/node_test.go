@@ -95,17 +95,6 @@ func TestRenameOverAnEmptyFolderThatTheServerRefuses(t *testing.T) {
 	wantCalls(t, r, "rename /dir /empty", "rmdir /empty", "rename /dir /empty")
 }
 
-func TestRenameOverAnEmptyFileThatTheServerRefuses(t *testing.T) {
-	s, r := newTestServerOver(t, Config{})
-	r.put("/a", pool.Entry{Size: 5})
-	r.put("/b", pool.Entry{})
-	a := mustLookup(t, s.root, "a")
-	r.refuse = map[string]pool.Kind{"rename": pool.KindExists}
-	wantErrno(t, "rename", s.root.Rename(quiet(), "a", s.root, "b", 0), 0)
-	wantCalls(t, r, "rename /a /b", "remove /b", "rename /a /b")
-	wantPath(t, a, "/b", true)
-}
-
 func TestReplacedFolderIsKnownToThoseWhoHaveItOpen(t *testing.T) {
 	s, r := newTestServerOver(t, Config{})
 	r.put("/dir", pool.Entry{Type: pool.TypeDir})
