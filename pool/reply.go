@@ -57,6 +57,7 @@ var phrases = []struct {
 	{"is not retrievable", verdict{KindIsDir, false}},
 	{"is a directory", verdict{KindIsDir, true}},
 	{"read-only", verdict{KindReadOnly, false}},
+	{"issue during transfer", verdict{KindNetwork, true}}, // ftpserverlib
 }
 
 // judge says what a refusal means, from its text if that tells, else from its code (RFC 959 section 4.2).

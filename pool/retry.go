@@ -11,7 +11,11 @@ import (
 
 // maxTries bounds attempts that reached a server and failed there. Failed connects are not among them: those are tried
 // again in the queue as long as there is time.
-const maxTries = 4
+const (
+	maxTries = 8
+	// maxGarbage bounds those that a server answered with what is no FTP: it will say the same again.
+	maxGarbage = 3
+)
 
 // call is one operation: what it is, and what may be done when a connection fails in the middle of it.
 type call struct {
@@ -84,7 +88,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 		case notSent(err), said(err), !lost && !dataFailed(err):
 			return nil, err
 		}
-		if b.ctx.Err() != nil || try == maxTries {
+		if b.ctx.Err() != nil || try == maxTries || try >= maxGarbage && transportKind(err) == KindProtocol {
 			return nil, err
 		}
 		p.counters.retries.Add(1)
@@ -158,6 +162,7 @@ func (p *Pool) transfer(ctx context.Context, c *conn, r session.TransferRequest)
 	if err != nil {
 		return nil, err
 	}
+	p.counters.transfers.Add(1)
 	if !p.cfg.Session.ProtClear {
 		p.counters.handshakes.Add(1)
 		if d.Resumed() {

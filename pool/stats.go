@@ -21,7 +21,8 @@ type Stats struct {
 	Waits           int64            `json:"waits"`    // round trips that a caller waited for
 	BackgroundWaits int64            `json:"background_waits"`
 	DataChannels    int64            `json:"data_channels"`
-	SparesUsed      int64            `json:"spares_used"` // transfers that found a data channel made ahead
+	Transfers       int64            `json:"transfers"`   // begun, listings among them
+	SparesUsed      int64            `json:"spares_used"` // of them, those that found a data channel made ahead
 	BytesIn         int64            `json:"bytes_in"`    // payload of data channels
 	BytesOut        int64            `json:"bytes_out"`
 	Logins          int64            `json:"logins"`
@@ -50,7 +51,8 @@ type Connections struct {
 
 // counters are the counting part of Stats. They implement session.Counter.
 type counters struct {
-	waits, background, dataChannels, sparesUsed     atomic.Int64
+	waits, background, dataChannels                 atomic.Int64
+	transfers, sparesUsed                           atomic.Int64
 	bytesIn, bytesOut                               atomic.Int64
 	logins, handshakes, resumptions, retries, press atomic.Int64
 	clockAhead                                      atomic.Pointer[int64] // seconds
@@ -101,7 +103,7 @@ func (p *Pool) Stats() Stats {
 	c := p.counters
 	s := Stats{
 		Waits: c.waits.Load(), BackgroundWaits: c.background.Load(), DataChannels: c.dataChannels.Load(),
-		SparesUsed: c.sparesUsed.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		Transfers: c.transfers.Load(), SparesUsed: c.sparesUsed.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Logins: c.logins.Load(), Handshakes: c.handshakes.Load(), Resumptions: c.resumptions.Load(),
 		Retries: c.retries.Load(), Pressures: c.press.Load(), ClockAhead: c.clockAhead.Load(),
 		Insecure: p.cfg.Session.Trust.Insecure, CCC: p.cfg.Session.CCC, Prot: "P",
