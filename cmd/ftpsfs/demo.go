@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ func (p *program) demoCommand(args []string) error {
 	var cfg embedded.Config
 	serveOnly := flags.Bool("serve", false, "")
 	tlsMax := flags.String("tls-max", "", "")
+	clientCA := flags.String("client-ca", "", "")
 	flags.StringVar(&cfg.Addr, "addr", "", "")
 	flags.StringVar(&cfg.Root, "root", "", "")
 	flags.BoolVar(&cfg.Implicit, "implicit", false, "")
@@ -52,6 +54,12 @@ func (p *program) demoCommand(args []string) error {
 		cfg.MaxVersion = tls.VersionTLS12
 	default:
 		return exitcode.NewUsage("flag --tls-max: the value cannot be read", "write 1.2 or 1.3")
+	}
+	if *clientCA != "" {
+		b, err := os.ReadFile(*clientCA)
+		if cfg.ClientCAs = x509.NewCertPool(); err != nil || !cfg.ClientCAs.AppendCertsFromPEM(b) {
+			return exitcode.NewUsage("flag --client-ca: there is no certificate in the file", "")
+		}
 	}
 	s, err := startDemo(cfg)
 	if err != nil {

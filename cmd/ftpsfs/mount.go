@@ -47,7 +47,7 @@ func poolConfig(o options.Options, login credential, dir state.Dir, ask dialog, 
 		Host: o.Target.Host, Port: o.Target.Port, User: login.User, Account: o.Account,
 		TLS: o.TLS, Trust: tr, ConnectTimeout: o.ConnectTimeout, Timeout: o.Timeout,
 		Active: o.Active, ActivePorts: o.ActivePorts, ActiveAddr: o.ActiveAddr,
-		TrustPASVAddress: o.TrustPASVAddress, ProtClear: o.ProtClear, CCC: o.CCC, Log: log,
+		TrustPASVAddress: o.TrustPASVAddress, NoEPSV: o.NoEPSV, ProtClear: o.ProtClear, CCC: o.CCC, Log: log,
 	}
 	if s.Account == "" {
 		s.Account = login.Account

@@ -27,6 +27,9 @@ func (s *Server) prepareEmbedded() error {
 	if s.opts.Version == "1.2" {
 		args = append(args, "--tls-max", "1.2")
 	}
+	if s.opts.ClientCA != "" {
+		args = append(args, "--client-ca", s.opts.ClientCA)
+	}
 	s.PassiveLow, s.PassiveHigh = 0, 0 // it takes any
 	args = append(args, s.opts.Extra...)
 	s.command = func() (*command, error) { return &command{path: binary, args: args}, nil }

@@ -20,7 +20,11 @@ func (s *Server) preparePureFTPd() error {
 	if err != nil {
 		return err
 	}
-	both, err := s.concat("both.pem", cert.File, cert.KeyFile)
+	parts := []string{cert.File, cert.KeyFile}
+	if s.opts.ClientCA != "" { // the file is where it looks for authorities of clients, too
+		parts = append(parts, s.opts.ClientCA)
+	}
+	both, err := s.concat("both.pem", parts...)
 	if err != nil {
 		return err
 	}
@@ -45,7 +49,7 @@ func (s *Server) preparePureFTPd() error {
 		"--pidfile", filepath.Join(s.state, "pid"),
 	}
 	if s.opts.ClientCA != "" {
-		return fmt.Errorf("client certificates are not configured for this server")
+		args = append(args, "--tlsciphersuite", "-C:HIGH") // -C: demands a certificate
 	}
 	env, err := s.opensslConf()
 	if err != nil {

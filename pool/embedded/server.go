@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,10 @@ type Config struct {
 	User       string
 	Password   string
 	Cert       tls.Certificate
-	Implicit   bool   // TLS from the first byte, in place of AUTH TLS
-	MinVersion uint16 // 0: TLS 1.2
-	MaxVersion uint16 // 0: newest
+	Implicit   bool           // TLS from the first byte, in place of AUTH TLS
+	MinVersion uint16         // 0: TLS 1.2
+	MaxVersion uint16         // 0: newest
+	ClientCAs  *x509.CertPool // clients must show a certificate of these; nil: none is asked for
 	// MaxClients greets further clients with 421; 0: no limit.
 	MaxClients int
 	ListOnly   bool         // neither MLSD nor MLST, as on servers that know LIST alone
@@ -72,6 +74,9 @@ func Start(cfg Config) (*Server, error) {
 		},
 		served: make(chan struct{}),
 		open:   map[io.Closer]struct{}{},
+	}
+	if cfg.ClientCAs != nil {
+		s.tls.ClientAuth, s.tls.ClientCAs = tls.RequireAndVerifyClientCert, cfg.ClientCAs
 	}
 	s.ctrl = &control{Listener: tcp, s: s}
 	s.track(tcp)

@@ -50,7 +50,7 @@ func (s *Session) listenPort(local *net.TCPAddr) (*net.TCPListener, error) {
 func (s *Session) announce(ctx context.Context, ip net.IP, port int) error {
 	plain, v4 := formatPORT(ip, port)
 	s.mu.Lock()
-	skip := s.noEPRT && v4
+	skip := (s.noEPRT || s.cfg.NoEPSV) && v4
 	s.mu.Unlock()
 	if !skip {
 		cmd := "EPRT " + formatEPRT(ip, port)

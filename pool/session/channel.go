@@ -249,7 +249,7 @@ func (s *Session) connect(ctx context.Context, address string) (*channel, error)
 
 // passiveCommand gives the command that asks for a port.
 func (s *Session) passiveCommand() string {
-	if s.quirks().NoEPSV || s.cfg.TrustPASVAddress && s.remote.IP.To4() != nil {
+	if s.quirks().NoEPSV || (s.cfg.TrustPASVAddress || s.cfg.NoEPSV) && s.remote.IP.To4() != nil {
 		return "PASV"
 	}
 	return "EPSV"

@@ -52,8 +52,11 @@ type Config struct {
 	// TrustPASVAddress connects to the address in a 227 reply; by default only the port is taken and the control
 	// connection's peer is called.
 	TrustPASVAddress bool
-	ProtClear        bool // PROT C: data in clear, asked for in words
-	CCC              bool // control channel back to clear after login, asked for in words
+	// NoEPSV uses PASV and PORT (RFC 959) in place of EPSV and EPRT (RFC 2428) where the address is IPv4's; IPv6 has no
+	// others.
+	NoEPSV    bool
+	ProtClear bool // PROT C: data in clear, asked for in words
+	CCC       bool // control channel back to clear after login, asked for in words
 
 	// Dial replaces net.Dialer.DialContext, for tests. nil: the real one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -22,7 +22,9 @@ type Config struct {
 	MaxVersion uint16   // newest if 0
 	// Curves are the key exchanges to offer, for peers that stall on large ClientHellos; nil: what package tls thinks
 	// best.
-	Curves     []tls.CurveID
+	Curves []tls.CurveID
+	// Ciphers are the suites to offer with TLS 1.2; nil: those that package tls thinks safe. TLS 1.3 has no choice.
+	Ciphers    []uint16
 	Insecure   bool // insecure_skip_verify
 	Mode       Mode
 	KnownHosts string // file for ModeTOFU and ModeAsk

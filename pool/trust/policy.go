@@ -52,6 +52,7 @@ func (p *Policy) base() *tls.Config {
 		MinVersion:                  tls.VersionTLS12,
 		MaxVersion:                  p.cfg.MaxVersion,
 		CurvePreferences:            p.cfg.Curves,
+		CipherSuites:                p.cfg.Ciphers,
 		DynamicRecordSizingDisabled: true,
 	}
 	if p.cfg.MinVersion != 0 {

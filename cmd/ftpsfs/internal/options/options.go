@@ -34,6 +34,7 @@ type Options struct {
 	ActivePorts      [2]int // 0, 0: any port
 	ActiveAddr       net.IP
 	TrustPASVAddress bool
+	NoEPSV           bool
 	ProtClear        bool
 	CCC              bool
 

@@ -65,6 +65,9 @@ func TestBadCommandLines(t *testing.T) {
 		{"-o tls_min=1.0 " + u + " /m", `option tls_min: "1.0" is not known: write 1.2 or 1.3`},
 		{"-o tls_min=1.3,tls_max=1.2 " + u + " /m", "tls_min is above tls_max"},
 		{"-o tls=implicit ftpes://host/ /m", "ftpes:// is explicit TLS"},
+		{"-o tls_curves=P256 " + u + " /m", `"P256" is no key exchange: write one or more of P-256`},
+		{"-o tls_ciphers=RC4 " + u + " /m", `"RC4" is no cipher suite`},
+		{"-o epsv=maybe " + u + " /m", "write no or yes"},
 		{"-o max_conns=0 " + u + " /m", "no number from 1 to"},
 		{"-o timeout=soon " + u + " /m", `option timeout: "soon" is no time`},
 		{"-o timeout=0 " + u + " /m", "would give up at once"},
@@ -162,6 +165,10 @@ func TestEveryOption(t *testing.T) {
 		})},
 		{"mode=active,active_ports=5000-5001,active_addr=192.0.2.1", base(func(o *Options) {
 			o.Active, o.ActivePorts, o.ActiveAddr = true, [2]int{5000, 5001}, net.ParseIP("192.0.2.1")
+		})},
+		{"epsv=no", base(func(o *Options) { o.NoEPSV = true })},
+		{"tls_curves=X25519:P-256,tls_ciphers=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", base(func(o *Options) {
+			o.Trust.Curves, o.Trust.Ciphers = []tls.CurveID{tls.X25519, tls.CurveP256}, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 		})},
 		{"mode=passive,pasv_addr=reply", base(func(o *Options) { o.TrustPASVAddress = true })},
 		{"ro", base(func(o *Options) { o.ReadOnly = true })},

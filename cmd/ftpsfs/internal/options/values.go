@@ -2,11 +2,14 @@ package options
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,6 +108,37 @@ func pin(s string) ([]byte, error) {
 		return nil, fmt.Errorf("%q is not the base64 form of 32 bytes", s)
 	}
 	return sum, nil
+}
+
+// list reads names that colons separate, looking each up in table.
+func list[T any](s, what string, table map[string]T) ([]T, error) {
+	var all []T
+	for _, name := range strings.Split(s, ":") {
+		v, ok := table[name]
+		if !ok {
+			return nil, fmt.Errorf("%q is no %s: write one or more of %s, with colons between", name, what, strings.Join(slices.Sorted(maps.Keys(table)), " "))
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// curves reads key exchanges.
+func curves(s string) ([]tls.CurveID, error) {
+	return list(s, "key exchange", map[string]tls.CurveID{
+		"X25519": tls.X25519, "P-256": tls.CurveP256, "P-384": tls.CurveP384, "P-521": tls.CurveP521, "X25519MLKEM768": tls.X25519MLKEM768,
+	})
+}
+
+// ciphers reads the names of cipher suites that package tls thinks safe and that belong to TLS 1.2: in 1.3 there is no choice.
+func ciphers(s string) ([]uint16, error) {
+	table := map[string]uint16{}
+	for _, c := range tls.CipherSuites() {
+		if slices.Contains(c.SupportedVersions, tls.VersionTLS12) {
+			table[c.Name] = c.ID
+		}
+	}
+	return list(s, "cipher suite", table)
 }
 
 // ports reads LO-HI.
