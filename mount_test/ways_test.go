@@ -3,7 +3,6 @@
 package mount_test
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
