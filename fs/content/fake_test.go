@@ -37,6 +37,7 @@ type quirks struct {
 	cutFinish      int   // so many uploads: everything arrived, the connection is gone before the 226
 	failFinish     error // the next Finish fails so, nothing of the upload is kept
 	renameCut      int   // so many renames happen, and their reply is lost
+	broken         bool  // nothing at all works
 	silentTruncate int64 // the next upload: so many bytes at the end are lost with a 226
 }
 
@@ -136,6 +137,10 @@ func (s *fakeServer) take(ctx context.Context, onPressure func()) (id int, err e
 	deadline := time.After(20 * time.Second)
 	for {
 		s.mu.Lock()
+		if s.q.broken {
+			s.mu.Unlock()
+			return 0, cut("connect", "")
+		}
 		if s.q.conns == 0 || len(s.busy) < s.q.conns {
 			s.nextID++
 			id = s.nextID

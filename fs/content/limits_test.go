@@ -91,15 +91,15 @@ func TestNoMemoryForWindows(t *testing.T) {
 }
 
 func TestMemoryIsGivenUp(t *testing.T) {
-	k := newTightKit(t, quirks{}, 1<<30, 4<<20)
+	k := newKit(t, quirks{}, func(c *Config) { c.ReplayBytes = 16 << 20 })
 	_, f, h := k.create("/a")
-	want := k.fill(h, 0, 3<<20, 1<<16)
+	want := k.fill(h, 0, 16<<20, 1<<16)
 	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
 	defer cancel()
 	other := k.blocks.NewHolder(nil)
 	defer other.Close()
 	var got []*blocks.Chunk
-	for range 8 { // more than is free: the window must shrink
+	for range 30 { // more than is free: the window must shrink
 		c, err := other.Alloc(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -109,7 +109,7 @@ func TestMemoryIsGivenUp(t *testing.T) {
 	for _, c := range got {
 		c.Free()
 	}
-	want = append(want, k.fill(h, 3<<20, 1<<20, 1<<16)...)
+	want = append(want, k.fill(h, 16<<20, 1<<20, 1<<16)...)
 	k.done(f, h)
 	same(t, "server", []byte(k.srv.content("/a")), want)
 }

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,8 @@ type modelFile struct {
 	f       *File
 	handles []*modelHandle
 	data    []byte
-	flushed bool // the server must have exactly data
+	flushed bool   // the server must have exactly data
+	acked   []byte // what the server must have at least: the last content that a flush was successful for
 	linked  bool
 }
 
@@ -39,10 +41,12 @@ type model struct {
 	over bool // renames over existing files are made
 	// trouble is called before every operation; nil: none
 	trouble func(*rand.Rand)
-	r       *rand.Rand
-	files   map[string]*modelFile
-	loose   []*modelFile // unlinked, still open
-	trace   []string
+	// calm ends all trouble. With it operations may fail, and what then is in a file is looked up.
+	calm  func()
+	r     *rand.Rand
+	files map[string]*modelFile
+	loose []*modelFile // unlinked, still open
+	trace []string
 }
 
 // modelServer is a server whose files can be looked at behind its back.
@@ -67,7 +71,7 @@ func TestModel(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(name, " ", replace), func(t *testing.T) {
 				t.Parallel()
-				ops, seeds := modelSize(500, 1)
+				ops, seeds := modelSize(400, 1)
 				for seed := range seeds {
 					k := newKit(t, q, func(c *Config) { c.Replace, c.ReplayBytes = replace, 512<<10 })
 					newModel(t, k.s, k.srv, !q.stickyRename, uint64(seed)).run(ops)
@@ -82,7 +86,7 @@ func TestModelWithCuts(t *testing.T) {
 	for _, name := range []string{"all", "pure", "no dot", "one connection"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ops, seeds := modelSize(500, 1)
+			ops, seeds := modelSize(400, 1)
 			for seed := range seeds {
 				k := newKit(t, servers[name], func(c *Config) { c.ReplayBytes = 1 << 20 })
 				m := newModel(t, k.s, k.srv, true, uint64(seed))
@@ -105,6 +109,52 @@ func TestModelWithCuts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestModelWithFailures lets uploads fail in every way, and looks for content that was acknowledged and is gone, and for
+// what handles read and a later flush does not bring to the server.
+func TestModelWithFailures(t *testing.T) {
+	for _, name := range []string{"all", "pure", "proftpd default", "no rename over", "one connection", "one, cannot resume"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ops, seeds := modelSize(500, 2)
+			for seed := range seeds {
+				k := newKit(t, servers[name], func(c *Config) { c.ReplayBytes = 512 << 10 })
+				m := newModel(t, k.s, k.srv, true, uint64(seed))
+				normal := servers[name]
+				m.calm = func() { k.srv.set(func(q *quirks) { *q = normal }) }
+				m.trouble = func(r *rand.Rand) { k.srv.set(func(q *quirks) { *q = troubled(normal, r) }) }
+				m.run(ops)
+			}
+		})
+	}
+}
+
+// troubled adds something that goes wrong, sometimes.
+func troubled(q quirks, r *rand.Rand) quirks {
+	switch r.IntN(40) {
+	case 0:
+		q.cuts, q.cutAt, q.cutKeeps = 1, r.Int64N(700_000), r.Int64N(700_000)
+	case 1:
+		q.cuts, q.cutAt, q.cutKeeps = 100, r.Int64N(100_000), r.Int64N(100_000)
+	case 2:
+		q.cutFinish = 1 + r.IntN(10)
+	case 3:
+		q.disk = 1
+	case 4:
+		q.failFinish = fail(pool.KindNoSpace, "store", "")
+	case 5:
+		q.renameCut = 1 + r.IntN(3)
+	case 6:
+		q.noRenameAtAll = true
+	case 7:
+		q.silentTruncate = 1 + r.Int64N(10_000)
+	case 8:
+		q.failFinish = fail(pool.KindPermission, "store", "")
+	case 9:
+		q.broken = true
+	}
+	return q
 }
 
 // modelSize gives how many operations of how many seeds are run: FTPSFS_MODEL_OPS and FTPSFS_MODEL_SEEDS for long runs.
@@ -141,6 +191,10 @@ func (m *model) run(ops int) {
 		m.step()
 	}
 	m.say("end")
+	m.trouble = nil
+	if m.calm != nil {
+		m.calm()
+	}
 	for _, mf := range m.all() {
 		for len(mf.handles) > 0 {
 			m.closeHandle(mf.handles[0])
@@ -155,6 +209,42 @@ func (m *model) must(err error) {
 	m.t.Helper()
 	if err != nil {
 		m.t.Fatal(err)
+	}
+}
+
+// ok tells whether an operation on mf succeeded; only where failures are made it may not have.
+func (m *model) ok(mf *modelFile, err error) bool {
+	m.t.Helper()
+	if err == nil || m.calm == nil {
+		m.must(err)
+		return true
+	}
+	m.say("failed: %v", err)
+	m.keptOld(mf)
+	m.calm()
+	h, err := mf.f.Open(bg, OpenFlags{Read: true})
+	m.must(err)
+	mf.data = make([]byte, mf.f.Entry().Size)
+	if n, err := h.ReadAt(bg, mf.data, 0); n < len(mf.data) {
+		m.say("unreadable: %v", err)
+		mf.data = nil
+		m.must(mf.f.Truncate(bg, 0))
+	}
+	h.Release()
+	mf.flushed = false
+	return false
+}
+
+// keptOld makes sure that what was acknowledged is on the server: replaced as a whole, or continued.
+func (m *model) keptOld(mf *modelFile) {
+	m.t.Helper()
+	got := m.srv.content(mf.n.path)
+	switch {
+	case !mf.linked:
+	case got == string(mf.data): // all is there, and an earlier failure was told
+		mf.acked = bytes.Clone(mf.data)
+	case !strings.HasPrefix(got, string(mf.acked)):
+		m.t.Fatalf("%s: %d bytes that were acknowledged are gone, it has %d", mf.n.path, len(mf.acked), len(got))
 	}
 }
 
@@ -240,7 +330,9 @@ func (m *model) openFile(name string) {
 	}
 	m.say("open %s %+v", name, flags)
 	h, err := mf.f.Open(bg, flags)
-	m.must(err)
+	if !m.ok(mf, err) {
+		return
+	}
 	if flags.Truncate {
 		mf.data, mf.flushed = nil, false
 	}
@@ -271,8 +363,9 @@ func (m *model) writeFile(h *modelHandle) {
 		off = int64(len(mf.data))
 	}
 	m.say("write %s %d+%d of %d", mf.n.path, off, size, len(mf.data))
-	_, err := h.h.WriteAt(bg, p, off)
-	m.must(err)
+	if _, err := h.h.WriteAt(bg, p, off); !m.ok(mf, err) {
+		return
+	}
 	if grow := off + int64(size) - int64(len(mf.data)); grow > 0 {
 		mf.data = append(mf.data, make([]byte, grow)...)
 	}
@@ -281,13 +374,16 @@ func (m *model) writeFile(h *modelHandle) {
 }
 
 func (m *model) readFile(h *modelHandle) {
+	if !h.flags.Read {
+		return
+	}
 	mf := h.file
 	off := m.r.Int64N(int64(len(mf.data)) + 10)
 	p := make([]byte, 1+m.r.IntN(100_000))
 	m.say("read %s %d+%d of %d", mf.n.path, off, len(p), len(mf.data))
 	n, err := h.h.ReadAt(bg, p, off)
-	if err != nil && !errors.Is(err, io.EOF) {
-		m.t.Fatal(err)
+	if err != nil && !errors.Is(err, io.EOF) && !m.ok(mf, err) {
+		return
 	}
 	want := mf.data[min(off, int64(len(mf.data))):]
 	want = want[:min(len(want), len(p))]
@@ -309,7 +405,9 @@ func (m *model) truncateFile(h *modelHandle) {
 		size = max(0, int64(len(mf.data))-m.r.Int64N(3000))
 	}
 	m.say("truncate %s %d of %d", mf.n.path, size, len(mf.data))
-	m.must(mf.f.Truncate(bg, size))
+	if !m.ok(mf, mf.f.Truncate(bg, size)) {
+		return
+	}
 	if grow := size - int64(len(mf.data)); grow > 0 {
 		mf.data = append(mf.data, make([]byte, grow)...)
 	}
@@ -326,7 +424,9 @@ func (m *model) flushFile(h *modelHandle) {
 	} else {
 		err = h.h.Fsync(bg)
 	}
-	m.must(err)
+	if !m.ok(mf, err) {
+		return
+	}
 	mf.flushed = true
 	m.onServer(mf)
 }
@@ -335,9 +435,13 @@ func (m *model) attrs(h *modelHandle) {
 	mf := h.file
 	when := time.Unix(1_000_000_000+m.r.Int64N(1e8), 0).UTC()
 	m.say("utimes %s", mf.n.path)
-	m.must(mf.f.SetAttrs(bg, pool.Attrs{ModTime: &when}))
+	if !m.ok(mf, mf.f.SetAttrs(bg, pool.Attrs{ModTime: &when})) {
+		return
+	}
 	if mf.linked {
-		m.must(h.h.Fsync(bg))
+		if !m.ok(mf, h.h.Fsync(bg)) {
+			return
+		}
 		mf.flushed = true
 		m.onServer(mf)
 		if e, err := m.srv.Stat(bg, mf.n.path); err != nil || !e.ModTime.Equal(when) {
@@ -349,20 +453,21 @@ func (m *model) attrs(h *modelHandle) {
 func (m *model) onServer(mf *modelFile) {
 	if mf.linked && mf.flushed {
 		same(m.t, "server's "+mf.n.path, []byte(m.srv.content(mf.n.path)), mf.data)
+		mf.acked = bytes.Clone(mf.data)
 	}
 }
 
 func (m *model) closeHandle(h *modelHandle) {
 	mf := h.file
 	m.say("close %s", mf.n.path)
-	m.must(h.h.Flush(bg, false))
+	failed := !m.ok(mf, h.h.Flush(bg, false))
 	h.h.Release()
 	for i, other := range mf.handles {
 		if other == h {
 			mf.handles = append(mf.handles[:i:i], mf.handles[i+1:]...)
 		}
 	}
-	if h.flags.Write {
+	if h.flags.Write && !failed {
 		mf.flushed = true
 		m.onServer(mf)
 	}
@@ -371,11 +476,25 @@ func (m *model) closeHandle(h *modelHandle) {
 	}
 	mf.f.Close()
 	mf.f = nil
+	if failed && mf.linked {
+		m.keptOld(mf)
+		m.afterFailure(mf)
+	}
 	for i, l := range m.loose {
 		if l == mf {
 			m.loose = append(m.loose[:i:i], m.loose[i+1:]...)
 		}
 	}
+}
+
+// afterFailure takes the server's content of a closed file for the truth.
+func (m *model) afterFailure(mf *modelFile) {
+	got := m.srv.content(mf.n.path)
+	if got == "absent" {
+		delete(m.files, mf.n.path)
+		return
+	}
+	mf.data, mf.acked, mf.flushed = []byte(got), []byte(got), true
 }
 
 func (m *model) unlinkFile(name string) {
@@ -384,6 +503,9 @@ func (m *model) unlinkFile(name string) {
 		return
 	}
 	m.say("unlink %s", name)
+	if m.calm != nil {
+		m.calm()
+	}
 	if mf.f == nil {
 		m.must(m.srv.Remove(bg, name))
 	} else {
@@ -407,6 +529,9 @@ func (m *model) renameFile(from, to string) {
 		return
 	}
 	m.say("rename %s %s", from, to)
+	if m.calm != nil {
+		m.calm()
+	}
 	r, err := m.s.BeforeRename(bg, from, to)
 	m.must(err)
 	err = r.Do(bg)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -53,6 +55,7 @@ type temp struct {
 	mu      sync.Mutex
 	name    string       // guarded by mu
 	journal *stage.Entry // guarded by mu; nil when it is over
+	left    bool         // nobody uses it any more, see leave; guarded by mu
 }
 
 // newTemp writes the journal and gives the name; nothing is sent to the server.
@@ -75,18 +78,28 @@ func (t *temp) path() string {
 	return t.name
 }
 
-// moved is told that the name, or a folder above it, was renamed.
-func (t *temp) moved(name string) {
+// renamed is told that from is to now: the name itself, a folder above it, or another name in its record.
+func (t *temp) renamed(from, to string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.name = name
+	move := func(name *string) bool {
+		if *name == "" || !below(*name, from) {
+			return false
+		}
+		*name = to + (*name)[len(from):]
+		return true
+	}
+	move(&t.name)
 	if t.journal == nil {
 		return
 	}
 	r := t.journal.Record()
-	r.Temp = name
+	path, temp, aside := move(&r.Path), move(&r.Temp), move(&r.Aside)
+	if !path && !temp && !aside {
+		return
+	}
 	if err := t.journal.Amend(r); err != nil {
-		t.s.log.Warn("journal not written", "temporary", name, "err", err)
+		t.s.log.Warn("journal not written", "temporary", t.name, "err", err)
 	}
 }
 
@@ -119,26 +132,46 @@ func (t *temp) over() {
 	t.s.mu.Unlock()
 }
 
-// leave forgets the name here and leaves its journal record to the next mount.
+// leave gives the name up for now, after an operation whose outcome is not known or that failed: sweep, or the next
+// mount, looks at what is there.
 func (t *temp) leave() {
 	t.mu.Lock()
-	t.journal = nil
-	t.mu.Unlock()
-	t.s.mu.Lock()
-	delete(t.s.temps, t)
-	t.s.mu.Unlock()
+	defer t.mu.Unlock()
+	t.left = true
 }
 
-// remove deletes the name on the server. What cannot be deleted now stays in the journal for the next mount.
+// remove deletes the name on the server.
 func (t *temp) remove(ctx context.Context) {
 	name := t.path()
 	err := t.s.cfg.Remote.Remove(ctx, name)
 	if err != nil && pool.KindOf(err) != pool.KindNotFound {
-		t.s.log.Warn("temporary file not removed, the next mount will", "temporary", name, "err", err)
+		t.s.log.Warn("temporary file not removed yet", "temporary", name, "err", err)
 		t.leave()
 		return
 	}
 	t.over()
+}
+
+// sweep settles the names that were left: what remains after it is the next mount's business.
+func (s *Store) sweep(ctx context.Context) {
+	s.mu.Lock()
+	left := slices.Collect(maps.Keys(s.temps))
+	s.mu.Unlock()
+	for _, t := range left {
+		t.mu.Lock()
+		j, mine := t.journal, t.left
+		t.left = false // one sweep at a time takes it
+		t.mu.Unlock()
+		if !mine || j == nil {
+			continue
+		}
+		if err := s.settleRecord(ctx, j.Record()); err != nil {
+			s.log.Debug("temporary file not settled yet", "temporary", t.path(), "err", err)
+			t.leave()
+			continue
+		}
+		t.over()
+	}
 }
 
 // below tells whether name is dir or lies below it.

@@ -248,5 +248,8 @@ func (f *File) suspendReaders() {
 			rd.Suspend()
 		}
 	}
+	if f.src != nil {
+		f.src.Suspend()
+	}
 	f.renew()
 }

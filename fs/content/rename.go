@@ -2,7 +2,9 @@ package content
 
 import (
 	"context"
+	"maps"
 	"path"
+	"slices"
 
 	"github.com/ftpsfs/ftpsfs/fs/stage"
 	"github.com/ftpsfs/ftpsfs/pool"
@@ -145,6 +147,14 @@ func (r *Rename) aside(ctx context.Context) error {
 // Done ends it: ok says whether the server did it. Names of files that moved must tell their new path by now, and the
 // Name of an open file that was at to must tell that it is unlinked.
 func (r *Rename) Done(ok bool) {
+	if ok && r.from != r.to {
+		r.s.mu.Lock()
+		all := slices.Collect(maps.Keys(r.s.temps))
+		r.s.mu.Unlock()
+		for _, t := range all {
+			t.renamed(r.from, r.to)
+		}
+	}
 	for _, t := range r.turns {
 		f := t.f
 		switch {
@@ -177,21 +187,11 @@ func (r *Rename) putBack(f *File) {
 
 // moved notes that from is to now, the file itself or a folder above it or above its temporary object.
 func (f *File) moved(from, to string) {
-	if f.temp != nil {
-		if p := f.temp.path(); below(p, from) {
-			f.temp.moved(to + p[len(from):])
-		}
-	}
 	name, linked := f.name.Path()
 	if !linked {
 		return
 	}
 	f.base.Name = path.Base(name)
-	if f.temp != nil {
-		if err := f.temp.amend(func(r *stage.Record) { r.Path = name }); err != nil {
-			f.s.log.Warn("journal not written", "path", name, "err", err)
-		}
-	}
 	for _, st := range []*stage.File{f.stg, f.backup} {
 		if st == nil {
 			continue

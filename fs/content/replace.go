@@ -38,8 +38,11 @@ func (f *File) renameOver(ctx context.Context, e pool.Entry) error {
 		f.s.cfg.Meta.Forget(name)
 		return err
 	}
-	f.asideAway(ctx)
-	f.temp.over()
+	if f.aside != "" {
+		f.asideAway(ctx)
+	} else {
+		f.temp.over()
+	}
 	f.s.stats.replaced.Add(1)
 	return nil
 }
@@ -143,11 +146,11 @@ func (f *File) asideUndone() {
 
 // asideAway removes the old content after the new one is in its place.
 func (f *File) asideAway(ctx context.Context) {
-	if f.aside == "" {
-		return
-	}
-	if err := f.s.cfg.Remote.Remove(ctx, f.aside); err != nil && pool.KindOf(err) != pool.KindNotFound {
-		f.s.log.Warn("old content not removed, the next mount will", "path", f.path(), "temporary", f.aside, "err", err)
+	err := f.s.removeIfThere(ctx, f.aside)
+	if err == nil {
+		f.temp.over()
+	} else {
+		f.s.log.Warn("old content not removed yet", "path", f.path(), "temporary", f.aside, "err", err)
 		f.temp.leave()
 	}
 	f.aside = ""

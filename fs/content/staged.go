@@ -94,12 +94,16 @@ func (f *File) unload(st *stage.File) error {
 			return err
 		}
 	}
-	at := f.kept
-	return f.win.each(at, end, func(b []byte) error {
+	at := max(f.kept, start) // in between lies what nobody can read any more
+	err := f.win.each(at, end, func(b []byte) error {
 		_, err := st.WriteAt(b, at)
 		at += int64(len(b))
 		return err
 	})
+	if err == nil && st.Size() < f.size {
+		err = st.Truncate(f.size)
+	}
+	return err
 }
 
 // writeStaged stores p in the staging file. A long sequence at the end leaves it again: it may be longer than the local

@@ -117,6 +117,7 @@ func (s *Store) Pending() []Status {
 // Sync returns nil when the server has all content that was written before the call, else the first error. All files are
 // tried whatever happens to one of them.
 func (s *Store) Sync(ctx context.Context) error {
+	s.sweep(ctx)
 	var first error
 	for _, f := range s.open() {
 		if _, pending := f.status(); !pending {
@@ -154,6 +155,7 @@ func (s *Store) Close(ctx context.Context) error {
 	for _, f := range s.open() {
 		f.Close()
 	}
+	s.sweep(s.ctx)
 	s.work.Wait()
 	s.cancel()
 	return context.Cause(ctx)

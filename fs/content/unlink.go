@@ -73,26 +73,32 @@ func (f *File) leaveServer(ctx context.Context) (there, needed bool) {
 // hide gives the object a temporary name. r says what the journal knows of it.
 func (f *File) hide(ctx context.Context, r stage.Record) error {
 	name := f.path()
+	dotted := !f.s.names.plain.Load()
 	t, err := f.s.newTemp(r.Op, name, path.Dir(name), f.stageBase())
 	if err != nil {
 		return err
 	}
-	if r.Aside != "" || r.Temp != "" {
+	if r.Temp != "" {
 		err = t.amend(func(was *stage.Record) { was.Temp, was.Aside, was.Step = r.Temp, t.name, r.Step })
 	}
 	if err == nil {
 		err = f.s.rename(ctx, name, t.path())
 	}
-	if err != nil {
-		if !transient(err) {
-			t.over()
-		} else {
-			t.leave()
-		}
+	switch {
+	case err == nil:
+		f.temp, f.beside = t, true
+		return nil
+	case transient(err):
+		t.leave()
 		return err
 	}
-	f.temp, f.beside = t, true
-	return nil
+	t.over()
+	if dotted && refused(err) && !f.s.names.plain.Swap(true) {
+		if err = f.hide(ctx, r); err != nil {
+			f.s.names.plain.Store(false) // it was not the dot
+		}
+	}
+	return err
 }
 
 // forgetName makes f a file without a name: nothing of it goes to the server from now on.
@@ -110,8 +116,8 @@ func (f *File) forgetName(ctx context.Context, needed bool) {
 		}
 	}
 	if !needed && f.stg == nil {
-		if f.win != nil {
-			f.win.hold(0)
+		if f.win != nil && !f.win.hold(0) {
+			f.win.reset(f.size) // only writers are left
 		}
 		f.sent, f.kept = 0, 0
 	}
@@ -142,6 +148,7 @@ func (f *File) letGo(ctx context.Context) {
 // BeforeRmdir is called before the server is asked to remove the folder dir: hidden leftovers of files that were
 // unlinked while open, and of others that moved away, are moved out of it.
 func (s *Store) BeforeRmdir(ctx context.Context, dir string) error {
+	s.sweep(ctx)
 	for _, f := range s.open() {
 		if t := f.tempNow(); t == nil || path.Dir(t.path()) != dir {
 			continue
@@ -169,9 +176,10 @@ func (f *File) moveTemp(ctx context.Context, dir string) error {
 		f.snd.suspend(ctx)
 	}
 	to := f.s.names.next(path.Dir(dir))
-	if err := f.s.rename(ctx, f.temp.path(), to); err != nil {
+	from := f.temp.path()
+	if err := f.s.rename(ctx, from, to); err != nil {
 		return err
 	}
-	f.temp.moved(to)
+	f.temp.renamed(from, to)
 	return nil
 }
