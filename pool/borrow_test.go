@@ -169,11 +169,10 @@ func TestLimitTexts(t *testing.T) {
 
 // suspendable reads a file and makes room when asked to, as readers of the room above do.
 type suspendable struct {
-	e      *env
-	mu     sync.Mutex
-	d      Download // guarded by mu
-	off    int64
-	paused bool // guarded by mu
+	e   *env
+	mu  sync.Mutex
+	d   Download // guarded by mu
+	off int64
 }
 
 func (r *suspendable) pressure() {
