@@ -25,7 +25,9 @@ type fileHandle struct {
 	// empty: the open has created or truncated the file and nothing was written through this handle since. The
 	// flush that a shell's redirection causes before the first byte is then not worth an upload.
 	empty atomic.Bool
-	once  sync.Once
+	// unsent: something was written since the last flush, which will make or replace the file in its folder.
+	unsent atomic.Bool
+	once   sync.Once
 	// busy counts flushes that go on although their caller was killed; the release waits for them.
 	busy sync.WaitGroup
 }
@@ -34,6 +36,7 @@ type fileHandle struct {
 func (s *Server) newHandle(n *node, f *content.File, h *content.Handle, of content.OpenFlags, empty bool) *fileHandle {
 	fh := &fileHandle{n: n, f: f, h: h, write: of.Write}
 	fh.empty.Store(empty)
+	fh.unsent.Store(empty)
 	s.handles.add(fh)
 	n.writes(of.Write, 1)
 	return fh
@@ -59,6 +62,7 @@ func (fh *fileHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 	p, stop := s.patient(ctx)
 	defer stop()
 	fh.empty.Store(false)
+	fh.unsent.Store(true)
 	n, err := fh.h.WriteAt(p, data, off)
 	if err != nil {
 		return uint32(n), fh.fail("write", p.verdict(err))
@@ -93,6 +97,9 @@ func (fh *fileHandle) upload(ctx context.Context, op string, flush func(context.
 	fh.busy.Add(1)
 	return fh.fail(op, fh.n.srv.do(ctx, func(ctx context.Context) error {
 		defer fh.busy.Done()
+		if fh.unsent.Swap(false) {
+			defer fh.n.srv.names.parentOf(fh.n).touch()
+		}
 		return flush(ctx)
 	}))
 }

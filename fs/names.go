@@ -220,6 +220,13 @@ func (t *names) nameOf(n *node) string {
 	return n.name
 }
 
+// parentOf gives the folder that a node is in, or was in last.
+func (t *names) parentOf(n *node) *node {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return n.parent
+}
+
 // parentIno gives the inode number of ".." (the root's own for the root).
 func (t *names) parentIno(n *node) uint64 {
 	t.mu.RLock()

@@ -57,23 +57,44 @@ func (s *Server) perm(e pool.Entry, kind pool.Type) uint32 {
 	}
 }
 
-// fillEntry answers LOOKUP and its relatives. Attributes with a time that is only known roughly are not for the kernel to
-// keep: when it needs them it asks GETATTR, which finds out.
+// fillEntry answers LOOKUP and its relatives.
 func (n *node) fillEntry(e pool.Entry, out *fuse.EntryOut) {
-	n.srv.attr(e, n.kind, &out.Attr)
+	n.srv.attr(n.touchedUp(e), n.kind, &out.Attr)
 	out.SetEntryTimeout(n.srv.kernelTTL)
-	if e.Exact && n.clean() {
+	if n.keepAttr(e) {
 		out.SetAttrTimeout(n.srv.kernelTTL)
 	}
 }
 
 // fillAttr answers GETATTR and SETATTR.
 func (n *node) fillAttr(e pool.Entry, out *fuse.AttrOut) {
-	n.srv.attr(e, n.kind, &out.Attr)
+	n.srv.attr(n.touchedUp(e), n.kind, &out.Attr)
 	out.Ino = n.StableAttr().Ino
-	if e.Exact && n.clean() {
+	if n.keepAttr(e) {
 		out.SetTimeout(n.srv.kernelTTL)
 	}
+}
+
+// keepAttr says whether the kernel may keep attributes. Those with a time that is only known roughly it should ask for
+// again, with GETATTR, when it needs them. Folders are an exception: it looks at their modes with every path.
+func (n *node) keepAttr(e pool.Entry) bool {
+	return n.kind == pool.TypeDir || e.Exact && n.clean()
+}
+
+// touchedUp gives the attributes of a folder with the time of our last change in it, for as long as they may be older
+// than that change: rsync(1) sets a folder's time, fills the folder, and looks whether it has to set the time again.
+func (n *node) touchedUp(e pool.Entry) pool.Entry {
+	if n.dir == nil {
+		return e
+	}
+	at := n.dir.touched.Load()
+	if at == 0 || n.srv.now().Unix()-at > int64(n.srv.cfg.AttrTTL/time.Second)+1 {
+		return e
+	}
+	if t := time.Unix(at, 0); t.After(e.ModTime) {
+		e.ModTime = t
+	}
+	return e
 }
 
 // clean reports whether the server has all of the node's content, so that its attributes will not change by themselves.
@@ -286,6 +307,9 @@ func (n *node) setAttrsAt(ctx context.Context, a pool.Attrs) error {
 		s.cfg.Cache.Forget(path)
 		return err
 	}
+	if n.dir != nil && a.ModTime != nil {
+		n.dir.touched.Store(0)
+	}
 	if now, still := s.cfg.Cache.Peek(path); !known || !still || now != e {
 		s.cfg.Cache.Forget(path) // somebody else has changed it meanwhile
 		return nil
@@ -319,6 +343,7 @@ func (n *node) truncate(ctx context.Context, size int64) syscall.Errno {
 	return s.fail("truncate", path, s.do(ctx, func(ctx context.Context) error {
 		defer n.unuse()
 		defer n.unpin()
+		defer s.names.parentOf(n).touch()
 		return f.Truncate(ctx, size)
 	}))
 }

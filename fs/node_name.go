@@ -34,7 +34,11 @@ func change[T any](n *node, ctx context.Context, op func(context.Context) (T, er
 			return zero, err
 		}
 		defer n.unlockNames()
-		return op(ctx)
+		v, err := op(ctx)
+		if err == nil {
+			n.touch()
+		}
+		return v, err
 	}, func(v T) {
 		if drop != nil {
 			drop(v)

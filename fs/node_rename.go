@@ -128,6 +128,8 @@ func (r *renaming) attempt(ctx context.Context, source, target pool.Type) error 
 	s.names.move(r.fromDir, r.fromName, r.toDir, r.toName)
 	s.cfg.Cache.Renamed(r.from, r.to)
 	s.links.renamed(r.from, r.to)
+	r.fromDir.touch()
+	r.toDir.touch()
 	done = true
 	return nil
 }

@@ -334,7 +334,13 @@ func TestAttributes(t *testing.T) {
 func TestRoughTimesAreNotForTheKernelToKeep(t *testing.T) {
 	s, _ := newTestServerOver(t, Config{})
 	n := put(s, s.root, "f", pool.TypeFile)
+	d := put(s, s.root, "d", pool.TypeDir)
 	var out fuse.EntryOut
+	d.fillEntry(pool.Entry{Type: pool.TypeDir}, &out)
+	if out.AttrTimeout() != s.kernelTTL {
+		t.Errorf("rough folder: %v", out.AttrTimeout())
+	}
+	out = fuse.EntryOut{}
 	n.fillEntry(pool.Entry{Type: pool.TypeFile, Exact: true}, &out)
 	if out.AttrTimeout() != s.kernelTTL || out.EntryTimeout() != s.kernelTTL {
 		t.Errorf("exact: %v %v", out.AttrTimeout(), out.EntryTimeout())
@@ -344,6 +350,35 @@ func TestRoughTimesAreNotForTheKernelToKeep(t *testing.T) {
 	if out.AttrTimeout() != 0 || out.EntryTimeout() != s.kernelTTL {
 		t.Errorf("rough: %v %v", out.AttrTimeout(), out.EntryTimeout())
 	}
+}
+
+func TestFolderTimeFollowsOurChanges(t *testing.T) {
+	s, r := newTestServerOver(t, Config{})
+	now := time.Unix(1_000_000, 0)
+	s.now = func() time.Time { return now }
+	r.put("/d", pool.Entry{Type: pool.TypeDir, ModTime: time.Unix(500, 0)})
+	d := mustLookup(t, s.root, "d")
+	want := func(what string, mtime uint64) {
+		t.Helper()
+		var out fuse.AttrOut
+		wantErrno(t, "stat", d.Getattr(quiet(), nil, &out), 0)
+		if out.Mtime != mtime {
+			t.Errorf("%s: mtime %d, want %d", what, out.Mtime, mtime)
+		}
+	}
+	want("as the server says", 500)
+	var out fuse.EntryOut
+	_, errno := d.Mkdir(quiet(), "x", 0o755, &out)
+	wantErrno(t, "mkdir", errno, 0)
+	want("after a change in it", 1_000_000)
+	in := &fuse.SetAttrIn{}
+	in.Valid, in.Mtime = fuse.FATTR_MTIME, 700
+	wantErrno(t, "utimes", d.Setattr(quiet(), nil, in, &fuse.AttrOut{}), 0)
+	want("after utimes", 700)
+	wantErrno(t, "rename", d.Rename(quiet(), "x", s.root, "y", 0), 0)
+	want("after a rename out of it", 1_000_000)
+	now = now.Add(2 * time.Minute)
+	want("when the server's word is newer", 700)
 }
 
 func TestOpenFlags(t *testing.T) {
