@@ -173,7 +173,7 @@ func (m *mnt) end() {
 		m.leavesNothing()
 	}
 	if m.t.Failed() {
-		m.t.Logf("log of the mount, its end:\n%s", lastBytes(m.output(), pick(8000, 20000)))
+		m.t.Logf("log of the mount:\n%s", excerpt(m.output()))
 	}
 }
 
@@ -287,6 +287,16 @@ func isMounted(dir string) bool {
 
 // abort takes the mount away by force: everybody who waits for it gets an error.
 func abort(dir string) { _ = syscall.Unmount(dir, syscall.MNT_FORCE|syscall.MNT_DETACH) }
+
+// excerpt is what is worth reading of a log: the crash, if there is one, else the end.
+func excerpt(log string) string {
+	for _, word := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
+		if at := strings.Index(log, word); at >= 0 {
+			return "..." + log[max(0, at-1000):min(len(log), at+5000)] + "..."
+		}
+	}
+	return lastBytes(log, 8000)
+}
 
 func lastBytes(s string, n int) string {
 	if len(s) > n {

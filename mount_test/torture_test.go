@@ -68,7 +68,7 @@ func newWorld(t *testing.T, seed uint64, mount, disk string) *world {
 			d.f.Close()
 		}
 		if t.Failed() {
-			t.Logf("seed %d, the last operations:\n%s", seed, strings.Join(w.log[max(0, len(w.log)-40):], "\n"))
+			t.Logf("seed %d, the last operations:\n%s", seed, strings.Join(w.log[max(0, len(w.log)-200):], "\n"))
 		}
 	})
 	return w
