@@ -159,7 +159,7 @@ var carriers = []carrier{
 		return tryTool(t, 10*time.Minute, "/", "rsync", archive(dirTimes), from+"/", to)
 	}},
 	{"tar", func(t *testing.T, from, to string, dirTimes bool) (string, error) {
-		return tryTool(t, 10*time.Minute, "/", "sh", "-c", `set -e; tar -C "$1" -cf "$2/../tar" .; tar -C "$3" -xpf "$2/../tar"; rm "$2/../tar"`,
+		return tryTool(t, 10*time.Minute, "/", "sh", "-c", `set -e; tar -C "$1" -cf "$2/tar" .; tar -C "$3" -xpf "$2/tar"`,
 			"sh", from, lab.Folder(t, "ftpsfs-tar-"), to)
 	}},
 }
