@@ -381,6 +381,7 @@ type fakeUpload struct {
 	f     *fakeFile
 	name  string
 	id    int
+	mode  pool.UploadMode
 	pos   int64
 	sent  int64
 	cutAt int64 // -1: never
@@ -395,7 +396,7 @@ func (s *fakeServer) Upload(ctx context.Context, name string, o pool.UploadOptio
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note("upload %s %d %d", name, o.Mode, o.Offset)
-	u := &fakeUpload{s: s, name: name, id: id, cutAt: -1}
+	u := &fakeUpload{s: s, name: name, id: id, mode: o.Mode, cutAt: -1}
 	if err := s.openUpload(u, o); err != nil {
 		go s.give(id)
 		return nil, err
@@ -507,7 +508,9 @@ func (u *fakeUpload) Finish(_ context.Context, fin pool.Finish) (res pool.Finish
 	switch {
 	case s.q.failFinish != nil:
 		err, s.q.failFinish = s.q.failFinish, nil
-		u.f.data = u.f.data[:max(0, int64(len(u.f.data))-u.sent)]
+		if u.mode != pool.UploadAt {
+			u.f.data = u.f.data[:max(0, int64(len(u.f.data))-u.sent)]
+		}
 		return res, err
 	case s.q.cutFinish > 0:
 		s.q.cutFinish--

@@ -53,10 +53,11 @@ func (f *File) writeLinear(ctx context.Context, t *turn, p []byte, off int64) (n
 		}
 	}
 	if off < f.size {
-		if off < f.sent && !f.canRestart() {
+		first := max(f.sent, f.windowStart())
+		if off < first && !f.canRestart() {
 			return 0, errStage
 		}
-		if off < f.sent {
+		if off < first {
 			if err := t.wait(ctx, f.restart); err != nil {
 				return 0, err
 			}
@@ -197,7 +198,7 @@ func (f *File) sendFailed(ctx context.Context, err error) error {
 		return errStage
 	case f.beside && refused(err) && f.win.hold(0):
 		return f.besideRefused(ctx, err)
-	case !f.beside && (f.exists || f.litter) && refused(err) && f.snd.base == 0 && f.win.hold(0):
+	case !f.beside && (f.exists || f.litter || f.snd.begun()) && refused(err) && f.snd.base == 0 && f.win.hold(0):
 		return f.overwriteRefused(ctx, err)
 	case errors.Is(err, errLost) && f.win.hold(0):
 		f.target()

@@ -321,6 +321,9 @@ func (m *model) openFile(name string) {
 		mf.f = m.s.File(n, pool.Entry{Name: path.Base(name)}, true)
 		m.files[name] = mf
 	case mf.f == nil: // closed: as after a lookup
+		if m.calm != nil {
+			m.calm()
+		}
 		e, err := m.srv.Stat(bg, name)
 		m.must(err)
 		mf.f = m.s.File(mf.n, e, false)

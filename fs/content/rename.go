@@ -65,7 +65,8 @@ func (r *Rename) prepare(ctx context.Context, f *File) error {
 	if f.snd != nil {
 		f.snd.suspend(ctx)
 	}
-	if linked && p == r.from && !f.exists && (f.beside || f.snd == nil) {
+	there := f.exists || !f.beside && f.sent > 0 && (f.snd == nil || f.snd.idle())
+	if linked && p == r.from && !there {
 		return f.push(ctx, false)
 	}
 	return nil

@@ -191,7 +191,7 @@ func (f *File) goInPlace(ctx context.Context, cause error) error {
 // overwriteRefused is called when STOR over the existing file was refused: some servers only take new names.
 func (f *File) overwriteRefused(ctx context.Context, cause error) error {
 	switch {
-	case f.litter:
+	case f.litter || !f.exists && f.snd != nil && f.snd.begun():
 		f.litter = false
 		if err := f.s.removeIfThere(ctx, f.path()); err != nil {
 			return cause
@@ -202,6 +202,8 @@ func (f *File) overwriteRefused(ctx context.Context, cause error) error {
 		return f.restoreOld(ctx, cause)
 	case f.inPlace:
 		f.dropBackup() // the file was not touched
+		f.inPlace, f.beside, f.snd = false, true, nil // the next try may have more luck with a temporary file
+		f.sent, f.kept = 0, 0
 		return cause
 	}
 	f.beside, f.snd, f.onlyBeside = true, nil, true

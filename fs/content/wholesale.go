@@ -133,6 +133,7 @@ func (f *File) wholeFailed(ctx context.Context, dst *temp, begun bool, err error
 		}
 		if !begun {
 			f.dropBackup() // the file was not touched
+			f.inPlace = false
 			return err
 		}
 		return f.restoreOld(ctx, err)
