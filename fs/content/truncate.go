@@ -19,15 +19,19 @@ func (f *File) Truncate(ctx context.Context, size int64) error {
 	if f.writers() > 0 {
 		return nil
 	}
-	err := f.do(ctx, func(ctx context.Context) error { return f.push(ctx, false) })
-	if err != nil {
-		return err
-	}
-	return f.do(ctx, func(context.Context) error {
-		if f.writers() == 0 && !f.gone {
+	return f.do(ctx, func(ctx context.Context) error {
+		err := f.push(ctx, false)
+		switch {
+		case f.gone || f.writers() > 0:
+		case err == nil:
 			f.unstage()
+		default: // it failed: the file is what it was
+			if f.stg != nil {
+				f.dropStage()
+			}
+			f.revert()
 		}
-		return nil
+		return err
 	})
 }
 

@@ -176,6 +176,9 @@ func (f *File) keep(reason string) {
 	case f.size > 0 && (f.broken != nil || f.sent < f.size || f.snd != nil):
 		f.s.log.Error("content not complete on the server", "path", f.path(), "size", f.size, "reason", reason)
 	}
+	f.mu.Lock()
+	f.gen++
+	f.mu.Unlock()
 	f.revert()
 }
 
@@ -208,13 +211,14 @@ func (f *File) revert() {
 	if f.backup != nil {
 		_ = f.restoreOld(f.s.ctx, errLost) // the failure was told or logged
 	}
-	f.beside, f.temp, f.broken = false, nil, nil
+	f.beside, f.temp, f.broken, f.inPlace = false, nil, nil, false
 	f.want, f.own, f.settled = pool.Attrs{}, false, true
+	if e, err := f.s.cfg.Remote.Stat(f.s.ctx, f.path()); err == nil && e.Size >= 0 {
+		e.Type = pool.TypeFile
+		f.base, f.exists = e, true
+	}
 	f.mtime = f.base.ModTime
 	f.dropLinear(f.base.Size)
 	f.renew()
-	f.mu.Lock()
-	f.gen++
-	f.mu.Unlock()
 	f.s.cfg.Meta.Forget(f.path())
 }
