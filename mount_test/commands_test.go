@@ -3,6 +3,7 @@
 package mount_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,22 +48,17 @@ func background(t *testing.T, s *lab.Server, options ...string) (dir string, pid
 	return dir, processOf(t, dir)
 }
 
-// processOf finds the process that serves a mount point.
+// processOf asks the mount for its process.
 func processOf(t *testing.T, dir string) int {
 	t.Helper()
-	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
+	out, code := ftpsfs(t, "status", dir, "--json")
+	var s struct {
+		PID int `json:"pid"`
 	}
-	for _, file := range procs {
-		line, err := os.ReadFile(file)
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err == nil && pid != os.Getpid() && strings.Contains(string(line), dir) && strings.Contains(string(line), "ftps") {
-			return pid
-		}
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 || s.PID == 0 {
+		t.Fatalf("status: exit status %d, %v: %s", code, err, out)
 	}
-	t.Fatalf("no process has %s in its command line", dir)
-	return 0
+	return s.PID
 }
 
 // endsSoon waits for a process that is not our child.

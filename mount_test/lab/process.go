@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -95,42 +97,47 @@ func signalAll(pids []int, sig syscall.Signal) {
 	}
 }
 
-// descendants lists the living processes below pid. Sessions may have left the process group of their server.
+// descendants lists the living processes below pid. Sessions may have left the process group of their server. It asks
+// only processes of the server: /proc/PID/stat of a process that runs execve(2) can take as long as a file system that
+// is under test takes to close its descriptors.
 func descendants(pid int) []int {
-	children := map[int][]int{}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		child, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		if parent, alive := parentOf(child); alive {
-			children[parent] = append(children[parent], child)
-		}
-	}
 	var all []int
 	for todo := []int{pid}; len(todo) > 0; {
-		next := children[todo[0]]
+		next := children(todo[0])
 		all = append(all, next...)
 		todo = append(slices.Clone(todo[1:]), next...)
 	}
 	return all
 }
 
-// parentOf reads the parent of a process; a zombie is not alive.
-func parentOf(pid int) (parent int, alive bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// children reads proc_pid_task_children(5) of all threads, and leaves zombies out.
+func children(pid int) []int {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
-		return 0, false
+		return nil
 	}
-	line := string(b) // pid (name) state ppid ...: the name may have spaces and parentheses in it
-	fields := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
-	if len(fields) < 2 || fields[0] == "Z" {
-		return 0, false
+	var pids []int
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, field := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(field); err == nil && alive(child) {
+				pids = append(pids, child)
+			}
+		}
 	}
-	parent, err = strconv.Atoi(fields[1])
-	return parent, err == nil
+	return pids
+}
+
+// alive says whether a process is there and no zombie.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	line := string(b) // pid (name) state ...: the name may have spaces and parentheses in it
+	state := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
+	return len(state) > 0 && state[0] != "Z"
 }
