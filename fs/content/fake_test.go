@@ -516,7 +516,7 @@ func (u *fakeUpload) Finish(_ context.Context, fin pool.Finish) (res pool.Finish
 		s.q.cutFinish--
 		return res, cut("store", u.name)
 	case s.q.silentTruncate > 0:
-		u.f.data = u.f.data[:max(0, int64(len(u.f.data))-s.q.silentTruncate)]
+		u.f.data = u.f.data[:int64(len(u.f.data))-min(u.sent, s.q.silentTruncate)]
 		s.q.silentTruncate = 0
 	}
 	if s.files[u.name] != u.f {

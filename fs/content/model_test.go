@@ -23,6 +23,7 @@ type modelFile struct {
 	f       *File
 	handles []*modelHandle
 	data    []byte
+	failed  bool   // something since it was opened
 	flushed bool   // the server must have exactly data
 	acked   []byte // what the server must have at least: the last content that a flush was successful for
 	linked  bool
@@ -220,6 +221,7 @@ func (m *model) ok(mf *modelFile, err error) bool {
 		return true
 	}
 	m.say("failed: %v", err)
+	mf.failed = true
 	m.keptOld(mf)
 	m.calm()
 	h, err := mf.f.Open(bg, OpenFlags{Read: true})
@@ -416,7 +418,9 @@ func (m *model) truncateFile(h *modelHandle) {
 		mf.data = append(mf.data, make([]byte, grow)...)
 	}
 	mf.data = mf.data[:size:size]
-	mf.flushed = false
+	// Without a writer truncate(2) is complete when it returns.
+	mf.flushed = !slices.ContainsFunc(mf.handles, func(h *modelHandle) bool { return h.flags.Write })
+	m.onServer(mf)
 }
 
 func (m *model) flushFile(h *modelHandle) {
@@ -448,6 +452,9 @@ func (m *model) attrs(h *modelHandle) {
 		}
 		mf.flushed = true
 		m.onServer(mf)
+		if m.calm != nil {
+			m.calm()
+		}
 		if e, err := m.srv.Stat(bg, mf.n.path); err != nil || !e.ModTime.Equal(when) {
 			m.t.Fatalf("mtime %v, want %v (%v)", e.ModTime, when, err)
 		}
@@ -480,10 +487,11 @@ func (m *model) closeHandle(h *modelHandle) {
 	}
 	mf.f.Close()
 	mf.f = nil
-	if failed && mf.linked {
+	if mf.failed && mf.linked {
 		m.keptOld(mf)
 		m.afterFailure(mf)
 	}
+	mf.failed = false
 	for i, l := range m.loose {
 		if l == mf {
 			m.loose = append(m.loose[:i:i], m.loose[i+1:]...)

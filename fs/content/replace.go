@@ -227,7 +227,7 @@ func (f *File) saveOld(ctx context.Context) error {
 		return err
 	}
 	if err := f.s.fetch(ctx, f.path(), f.base.Size, b); err != nil {
-		b.Close(false)
+		f.s.discard(b)
 		return err
 	}
 	f.backup = b
@@ -240,7 +240,7 @@ func (s *Store) fetch(ctx context.Context, name string, size int64, to *stage.Fi
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }() // what counts is what was read
 	buf, free := s.buffer()
 	defer free()
 	for off := int64(0); ; {
@@ -287,7 +287,7 @@ func (f *File) restoreOld(ctx context.Context, cause error) error {
 	if err := f.s.store(ctx, name, b); err != nil {
 		f.s.keep(b, fmt.Sprintf("old content: writing in place failed (%v), and so did putting it back (%v)", cause, err))
 	} else {
-		b.Close(false)
+		f.s.discard(b)
 	}
 	f.s.cfg.Meta.Forget(name)
 	return cause
@@ -297,9 +297,7 @@ func (f *File) dropBackup() {
 	if f.backup == nil {
 		return
 	}
-	if _, err := f.backup.Close(false); err != nil {
-		f.s.log.Warn("staging file not removed", "path", f.path(), "err", err)
-	}
+	f.s.discard(f.backup)
 	f.backup = nil
 }
 
@@ -326,6 +324,13 @@ func (s *Store) store(ctx context.Context, name string, from *stage.File) error 
 	}
 	_, err = up.Finish(ctx, pool.Finish{Size: size})
 	return err
+}
+
+// discard removes a staging file that nobody needs any more.
+func (s *Store) discard(st *stage.File) {
+	if _, err := st.Close(false); err != nil {
+		s.log.Warn("staging file not removed", "path", st.Target(), "err", err)
+	}
 }
 
 // keep moves a staging file to the recovery folder and says so.

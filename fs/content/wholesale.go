@@ -192,7 +192,7 @@ func (f *File) keepLinear(reason string) error {
 		return err
 	}
 	if err := f.unload(st); err != nil {
-		st.Close(false)
+		f.s.discard(st)
 		return err
 	}
 	f.s.keep(st, reason)
