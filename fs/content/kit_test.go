@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path"
 	"slices"
@@ -187,14 +188,23 @@ func (k *kit) fill(h *Handle, off int64, size, piece int) []byte {
 	return data
 }
 
+// pattern gives the bytes from off on of an endless content that does not repeat with a power of two.
 func pattern(off int64, size int) []byte {
 	b := make([]byte, size)
-	for i := range b {
-		x := off + int64(i)
-		b[i] = byte(x*2654435761>>11 ^ x>>9)
+	for n := 0; n < size; {
+		n += copy(b[n:], patternBlock[(off+int64(n))%int64(len(patternBlock)):])
 	}
 	return b
 }
+
+var patternBlock = func() []byte {
+	b := make([]byte, 65521)
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}()
 
 func (k *kit) flush(h *Handle) {
 	k.t.Helper()

@@ -72,7 +72,7 @@ func TestModel(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(name, " ", replace), func(t *testing.T) {
 				t.Parallel()
-				ops, seeds := modelSize(400, 1)
+				ops, seeds := modelSize(300, 1)
 				for seed := range seeds {
 					k := newKit(t, q, func(c *Config) { c.Replace, c.ReplayBytes = replace, 512<<10 })
 					newModel(t, k.s, k.srv, !q.stickyRename, uint64(seed)).run(ops)
@@ -87,7 +87,7 @@ func TestModelWithCuts(t *testing.T) {
 	for _, name := range []string{"all", "pure", "no dot", "one connection"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ops, seeds := modelSize(400, 1)
+			ops, seeds := modelSize(300, 1)
 			for seed := range seeds {
 				k := newKit(t, servers[name], func(c *Config) { c.ReplayBytes = 1 << 20 })
 				m := newModel(t, k.s, k.srv, true, uint64(seed))
@@ -118,7 +118,7 @@ func TestModelWithFailures(t *testing.T) {
 	for _, name := range []string{"all", "pure", "proftpd default", "no rename over", "one connection", "one, cannot resume"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ops, seeds := modelSize(500, 2)
+			ops, seeds := modelSize(300, 2)
 			for seed := range seeds {
 				k := newKit(t, servers[name], func(c *Config) { c.ReplayBytes = 512 << 10 })
 				m := newModel(t, k.s, k.srv, true, uint64(seed))

@@ -201,7 +201,7 @@ func (f *File) overwriteRefused(ctx context.Context, cause error) error {
 	case f.snd != nil && f.snd.begun() && f.backup != nil:
 		return f.restoreOld(ctx, cause)
 	case f.inPlace:
-		f.dropBackup() // the file was not touched
+		f.dropBackup()                                // the file was not touched
 		f.inPlace, f.beside, f.snd = false, true, nil // the next try may have more luck with a temporary file
 		f.sent, f.kept = 0, 0
 		return cause

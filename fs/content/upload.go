@@ -187,4 +187,3 @@ func (f *File) patchOnce(ctx context.Context, r stage.Range, fin pool.Finish) (p
 	}
 	return res, err
 }
-
