@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
 
 // lane says what a connection is wanted for.
@@ -29,11 +31,24 @@ var (
 	errNoSpare = &Error{Kind: KindLimit, Reply: "no connection to spare for work ahead"}
 )
 
+// Ahead marks the context of a question that nobody waits for yet. Such a question fails at once, with KindLimit, where it
+// would take a connection that others may need soon, or wait for one of theirs. Its round trips count as background.
+func Ahead(ctx context.Context) context.Context { return wire.Background(ctx) }
+
+// laneOf gives the lane of a dialogue.
+func laneOf(ctx context.Context) lane {
+	if wire.IsBackground(ctx) {
+		return laneBackground
+	}
+	return laneMeta
+}
+
 // claim is a wish for a connection.
 type claim struct {
 	lane  lane
 	press func() // how to ask the future holder to make room; nil: it cannot
 	first bool   // a failed connect is the answer, do not wait for a better time
+	ahead bool   // fails rather than wait while others need the connections
 }
 
 // waiter is a caller in the queue. It gets a connection or an error, once.
@@ -182,6 +197,10 @@ func (p *Pool) pumpLocked() {
 	kept := p.queue[:0]
 	for _, w := range p.queue {
 		ok := room(w.lane, held, most) && (w.lane != laneBackground || !foreground)
+		if !ok && w.ahead {
+			w.fail(errNoSpare)
+			continue
+		}
 		if ok {
 			held[w.lane]++
 			if c := p.takeIdleLocked(now); c != nil {

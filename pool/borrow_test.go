@@ -66,11 +66,16 @@ func TestBackgroundTakesNothingThatIsNeeded(t *testing.T) {
 
 	three := newEnv(t, conns(0, 3))
 	write(t, three, "big", big)
+	if _, err := three.List(Ahead(three.ctx), "/"); err != nil {
+		t.Error(err)
+	}
 	d := held(t, three, DownloadOptions{Background: true})
 	_, err = three.Download(soon(t), "/big", DownloadOptions{Length: -1, Size: -1, Background: true})
 	if err == nil {
 		t.Error("two of three connections went to work nobody asked for")
 	}
+	_, err = three.List(Ahead(three.ctx), "/")
+	wantKind(t, "a listing ahead that would have to wait", err, KindLimit)
 	a := held(t, three, DownloadOptions{})
 	if _, err := three.Stat(three.ctx, "/big"); err != nil {
 		t.Error(err)

@@ -53,18 +53,24 @@ func (p *Pool) listOnce(ctx context.Context, op, dir string) (*Listing, error) {
 	b := p.newBudget(ctx)
 	defer b.end()
 	var l *Listing
-	c, err := p.borrow(b, call{op: op, path: dir}, func(_ context.Context, c *conn) (err error) {
+	var open *session.Data // complete, but for the server's last word
+	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx)}
+	c, err := p.borrow(b, call{op: op, path: dir, claim: claim}, func(_ context.Context, c *conn) (err error) {
 		if p.server().mlst {
-			l, err = p.listFacts(b, c, dir)
+			l, open, err = p.listFacts(b, c, dir)
 		} else {
-			l, err = p.listLines(b, c, dir)
+			l, open, err = p.listLines(b, c, dir)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, p.fail(b.ctx, op, dir, err)
 	}
-	p.release(c)
+	if open != nil {
+		p.settleDownload(c, open)
+	} else {
+		p.release(c)
+	}
 	for _, line := range l.Unparsed {
 		p.log.Warn("listing: not understood", "folder", dir, "line", line)
 	}
@@ -81,14 +87,39 @@ func (p *Pool) absDir(dir string) string {
 
 // listFacts lists with MLSD (RFC 3659 section 7). Symlinks come without their targets, and on some servers those that lead nowhere
 // do not come at all: where there are links, or names that RMD told of, LIST completes the picture.
-func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, error) {
+func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, *session.Data, error) {
 	var col collector
-	final, err := p.readListing(b, c, session.TransferRequest{Verb: "MLSD " + p.absDir(dir)}, func(line string) {
+	d, err := p.readLinesOf(b, c, session.TransferRequest{Verb: "MLSD " + p.absDir(dir)}, func(line string) {
 		col.add(line, listing.ParseFacts)
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	if col.links == 0 && !p.hiddenIn(dir) && p.saidAll(&col, d) {
+		return col.Listing(), d, nil
+	}
+	final, err := p.endListing(b, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := p.moreFacts(b, c, dir, &col, final)
+	return l, nil, err
+}
+
+// saidAll tells whether a listing is complete although the server's last word is still to come. That word comes a round trip
+// later on servers that wait for our end of the data channel, and it says nothing more: the listing has its first line, no
+// line is in doubt, and TLS says that its end is the end. Only Pure-FTPd tells in it that it cut the listing short, and
+// that one does not wait.
+func (p *Pool) saidAll(col *collector, d *session.Data) bool {
+	if !col.dots || col.bad > 0 || p.server().pureFTPd || p.endedProperly(d) != nil || !p.memory.get().Ends {
+		return false
+	}
+	p.rememberDots()
+	return true
+}
+
+// moreFacts asks for what MLSD did not tell.
+func (p *Pool) moreFacts(b *budget, c *conn, dir string, col *collector, final wire.Reply) (*Listing, error) {
 	if col.Len() == 0 && !col.dots {
 		// A server that sends "." for a folder that it can read did not read this one.
 		if p.memory.get().Dots {
@@ -111,11 +142,34 @@ func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, error) {
 
 // listLines lists with LIST, for servers without MLSD. Its argument would be taken for a pattern or for options, so the folder
 // is entered first, which also tells whether it is there.
-func (p *Pool) listLines(b *budget, c *conn, dir string) (*Listing, error) {
-	col, final, err := p.readLines(b, c, dir)
+func (p *Pool) listLines(b *budget, c *conn, dir string) (*Listing, *session.Data, error) {
+	col, d, err := p.startLines(b, c, dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	if p.memory.get().Zone != nil && p.saidAll(col, d) {
+		return p.localTargets(dir, col.Listing()), d, nil
+	}
+	final, err := p.endListing(b, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := p.moreLines(b, c, dir, col, final)
+	return l, nil, err
+}
+
+// localTargets gives the targets of symlinks as paths of the mount.
+func (p *Pool) localTargets(dir string, l *Listing) *Listing {
+	for i := range l.Entries {
+		if e := &l.Entries[i]; e.Target != "" {
+			e.Target = p.target(e.Target, dir)
+		}
+	}
+	return l
+}
+
+// moreLines looks twice at a listing that may not be one, and learns the zone of its times.
+func (p *Pool) moreLines(b *budget, c *conn, dir string, col *collector, final wire.Reply) (_ *Listing, err error) {
 	switch {
 	case col.dots:
 		p.rememberDots()
@@ -123,13 +177,8 @@ func (p *Pool) listLines(b *budget, c *conn, dir string) (*Listing, error) {
 		return nil, unreadable(final)
 	}
 	bad := col.bad
-	l := col.Listing()
+	l := p.localTargets(dir, col.Listing())
 	l.Truncated = truncated(final)
-	for i := range l.Entries {
-		if e := &l.Entries[i]; e.Target != "" {
-			e.Target = p.target(e.Target, dir)
-		}
-	}
 	if len(l.Entries) == 1 && !col.dots && l.Entries[0].Name == path.Base(p.absDir(dir)) && l.Entries[0].Type == TypeDir {
 		return nil, unreadable(final) // what vsftpd says of a folder that it cannot read
 	}
@@ -160,11 +209,21 @@ func truncated(final wire.Reply) bool {
 
 // readLines reads LIST of dir.
 func (p *Pool) readLines(b *budget, c *conn, dir string) (*collector, wire.Reply, error) {
+	col, d, err := p.startLines(b, c, dir)
+	if err != nil {
+		return nil, wire.Reply{}, err
+	}
+	final, err := p.endListing(b, d)
+	return col, final, err
+}
+
+// startLines is readLines without the server's last word.
+func (p *Pool) startLines(b *budget, c *conn, dir string) (*collector, *session.Data, error) {
 	var col collector
 	parser := p.listParser()
 	req := session.TransferRequest{Before: []string{"CWD " + p.absDir(dir)}, Verb: "LIST -a"}
-	final, err := p.readListing(b, c, req, func(line string) { col.add(line, parser.Parse) })
-	return &col, final, err
+	d, err := p.readLinesOf(b, c, req, func(line string) { col.add(line, parser.Parse) })
+	return &col, d, err
 }
 
 // listParser reads LIST lines in the server's zone, as far as it is known.
@@ -202,20 +261,36 @@ func (c *collector) add(line string, parse func(string) (Entry, listing.LineKind
 
 // readListing runs one transfer and hands its lines to each as they come. It gives the final reply.
 func (p *Pool) readListing(b *budget, c *conn, req session.TransferRequest, each func(line string)) (wire.Reply, error) {
-	d, err := p.transfer(b.ctx, c, req)
+	d, err := p.readLinesOf(b, c, req, each)
 	if err != nil {
 		return wire.Reply{}, err
 	}
+	return p.endListing(b, d)
+}
+
+// readLinesOf is readListing up to the end of data.
+func (p *Pool) readLinesOf(b *budget, c *conn, req session.TransferRequest, each func(line string)) (*session.Data, error) {
+	d, err := p.transfer(b.ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
 	stop := context.AfterFunc(b.ctx, d.Abort)
 	defer stop()
-	if err := readLinesOf(&progressReader{d, b}, maxListing, each); err != nil {
+	if err := eachLine(&progressReader{d, b}, maxListing, each); err != nil {
 		d.Abort()
 		if cause := b.ctx.Err(); cause != nil {
-			return wire.Reply{}, cause
+			return nil, cause
 		}
-		return wire.Reply{}, &brokenData{err}
+		return nil, &brokenData{err}
 	}
 	b.progress()
+	return d, nil
+}
+
+// endListing reads the final reply.
+func (p *Pool) endListing(b *budget, d *session.Data) (wire.Reply, error) {
+	stop := context.AfterFunc(b.ctx, d.Abort)
+	defer stop()
 	final, err := d.Finish(b.ctx)
 	if err != nil {
 		return final, err
@@ -252,8 +327,8 @@ func (r *progressReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readLinesOf cuts a stream of at most most bytes into lines without their ends.
-func readLinesOf(r io.Reader, most int, each func(line string)) error {
+// eachLine cuts a stream of at most most bytes into lines without their ends.
+func eachLine(r io.Reader, most int, each func(line string)) error {
 	br := bufio.NewReaderSize(r, listChunk)
 	for total := 0; ; {
 		line, err := br.ReadSlice('\n')

@@ -121,7 +121,7 @@ func TestTargets(t *testing.T) {
 func TestReadLines(t *testing.T) {
 	var got []string
 	text := "one\r\ntwo\n\nlast without an end"
-	if err := readLinesOf(strings.NewReader(text), 1000, func(s string) { got = append(got, s) }); err != nil {
+	if err := eachLine(strings.NewReader(text), 1000, func(s string) { got = append(got, s) }); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"one", "two", "last without an end"}; !slices.Equal(got, want) {
@@ -129,14 +129,14 @@ func TestReadLines(t *testing.T) {
 	}
 	long := strings.Repeat("x", 1<<20) + "\nnext\n"
 	got = nil
-	if err := readLinesOf(strings.NewReader(long), 2<<20, func(s string) { got = append(got, s) }); err != nil {
+	if err := eachLine(strings.NewReader(long), 2<<20, func(s string) { got = append(got, s) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 2 || len(got[0]) != maxLine || got[1] != "next" {
 		t.Errorf("a long line: %d lines", len(got))
 	}
 	for what, endless := range map[string]string{"lines": "x\n", "one line": "x"} {
-		err := readLinesOf(&repeat{s: endless}, 1<<20, func(string) {})
+		err := eachLine(&repeat{s: endless}, 1<<20, func(string) {})
 		wantKind(t, "endless "+what, err, KindProtocol)
 	}
 }

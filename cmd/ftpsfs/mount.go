@@ -31,6 +31,10 @@ type rooms struct {
 	server  *fs.Server
 }
 
+// walkAhead is how many folders are listed at a time ahead of somebody who walks through them. The pool lends connections
+// for it only while others are left for everybody else.
+const walkAhead = 6
+
 // poolConfig says how the server is reached.
 func poolConfig(o options.Options, login credential, dir state.Dir, ask dialog, log *slog.Logger) pool.Config {
 	tr := o.Trust
@@ -78,6 +82,7 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 	r.cache = cache.New(r.pool, cache.Options{
 		AttrTTL: fs.CacheTTL(o.AttrTTL), DirTTL: fs.CacheTTL(o.DirTTL), NegTTL: fs.CacheTTL(o.NegTTL),
 		Hide: func(name string) bool { return r.content.IsTemp(name) },
+		Walk: cache.WalkOptions{Parallel: walkAhead, Background: pool.Ahead},
 	})
 	r.blocks = blocks.New(o.CacheMem)
 	id := mountID()
