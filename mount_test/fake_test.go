@@ -14,12 +14,15 @@ import (
 )
 
 // fake is a server that follows a script and keeps what it is told, so that a test can prove that a client stopped in
-// time. It knows only what comes before a login.
+// time. What the script leaves out of a session with one flat folder, it does as FTP has it.
 type fake struct {
 	addr string
+	data *dataPort
 
 	mu       sync.Mutex
-	received strings.Builder // all lines of all sessions; guarded by mu
+	script   script            // guarded by mu
+	received strings.Builder   // all lines of all sessions; guarded by mu
+	files    map[string][]byte // guarded by mu
 }
 
 // script is how a fake server behaves.
@@ -29,6 +32,17 @@ type script struct {
 	cert     *lab.Cert         // for AUTH TLS
 	implicit bool
 	silent   bool // accepts and says nothing
+	serves   bool // goes on after the login: commands without a reply above do what they are for
+	// plainAuth goes on in clear behind 234.
+	plainAuth bool
+	plain     string // verbs whose data channels it does not protect, though it said that it would
+}
+
+// become changes how the fake behaves from the next connection on.
+func (f *fake) become(s script) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.script = s
 }
 
 // startFake runs a fake server until the test ends.
@@ -38,7 +52,7 @@ func startFake(t *testing.T, s script) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{addr: l.Addr().String()}
+	f := &fake{addr: l.Addr().String(), script: s, data: newDataPort(t), files: map[string][]byte{}}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	open := map[net.Conn]bool{}
@@ -62,6 +76,9 @@ func startFake(t *testing.T, s script) *fake {
 			mu.Unlock()
 			all.Go(func() {
 				defer conn.Close()
+				f.mu.Lock()
+				s := f.script
+				f.mu.Unlock()
 				f.serve(conn, s)
 			})
 		}
@@ -99,10 +116,19 @@ func (f *fake) serve(conn net.Conn, s script) {
 		}
 		verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(line)), " ")
 		reply, known := s.replies[verb]
+		if !known && s.serves {
+			say(f.answer(strings.TrimSpace(line), say, s, config))
+			continue
+		}
 		if !known {
 			reply = "500 not known"
 		}
 		say(reply)
+		if verb == "AUTH" && s.plainAuth {
+			_, _ = in.Peek(1) // the client's first words, or its end
+			say("220 no need for that")
+			continue
+		}
 		if verb == "AUTH" && strings.HasPrefix(reply, "234") {
 			conn = tls.Server(conn, config)
 			in = bufio.NewReader(conn)
