@@ -116,6 +116,7 @@ func TestReuseTexts(t *testing.T) {
 		{522, "PROT P required", false},
 		{425, "Unable to build data connection: Connection refused", false},
 		{425, "Failed to establish connection.", false},
+		{522, "Data connections must be encrypted.", false},
 	} {
 		if got := isReuse(wire.Reply{Code: c.code, Lines: []string{c.text}}); got != c.want {
 			t.Errorf("%d %s: %v", c.code, c.text, got)

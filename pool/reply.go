@@ -152,7 +152,8 @@ func isReuse(r wire.Reply) bool {
 	text := strings.ToLower(r.Text())
 	switch r.Code {
 	case 522:
-		return !strings.Contains(text, "prot") // "522 SSL/TLS required on the data channel": PROT P was not asked for
+		// "522 Data connections must be encrypted", "... PROT P required": it was not asked for
+		return !strings.Contains(text, "prot") && !strings.Contains(text, "encrypt")
 	case 425, 450, 534:
 		return strings.Contains(text, "reus") || strings.Contains(text, "resum") || strings.Contains(text, "operation not permitted")
 	}

@@ -36,6 +36,9 @@ func advice(verb string, r wire.Reply) string {
 			return "check user name and password; a server may also want a client certificate (cert=, key=)"
 		}
 	}
+	if verb == "CCC" {
+		return "server does not take the control connection back to clear; mount without ccc"
+	}
 	if verb == "AUTH TLS" || verb == "AUTH" {
 		return "server offers no TLS here, and nothing is sent without; try tls=implicit (port 990)"
 	}
