@@ -94,6 +94,8 @@ func TestModelOnRealServers(t *testing.T) {
 		{"vsftpd", lab.Options{Kind: lab.VSFTPD}, 8, true},
 		{"vsftpd, one connection", lab.Options{Kind: lab.VSFTPD}, 1, true},
 		{"ProFTPD", lab.Options{Kind: lab.ProFTPD}, 8, true},
+		{"ProFTPD, no overwrite", lab.Options{Kind: lab.ProFTPD, Extra: []string{"AllowOverwrite off", "AllowStoreRestart off"}}, 8, true},
+		{"ProFTPD, no overwrite, one connection", lab.Options{Kind: lab.ProFTPD, Extra: []string{"AllowOverwrite off", "AllowStoreRestart off"}}, 1, true},
 		{"Pure-FTPd", lab.Options{Kind: lab.PureFTPd}, 8, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
