@@ -31,7 +31,8 @@ func (c *Cache) arrivedAnswerLocked(f *flight, path string, result pool.StatResu
 		return
 	}
 	dir, name := split(path)
-	if k := c.knowLocked(c.findLocked(dir), name); k.seq > f.asked {
+	k := c.knowLocked(c.findLocked(dir), name)
+	if k.seq > f.asked {
 		f.void = f.void || k.state == unknown
 		return
 	} else if result.Err != nil && !missing {
@@ -53,9 +54,26 @@ func (c *Cache) arrivedAnswerLocked(f *flight, path string, result pool.StatResu
 		r.state, r.e = present, result.Entry
 		r.e.Name = strings.Clone(name)
 		r.tried = f.asking == askTimes && !result.Entry.Exact
+		if f.asking == askTimes && k.state == present && supplement(&r.e, k.e) {
+			r.at = k.at // no older than its oldest part
+		}
 	}
 	n.put(name, r)
 	c.weighLocked(n)
+}
+
+// supplement completes what a server told of times and sizes with what its listing said of the rest, and reports whether
+// anything was taken over. SIZE and MDTM know nothing of modes, owners and links.
+func supplement(e *pool.Entry, listed pool.Entry) bool {
+	if e.HasMode || !listed.HasMode || listed.Type != e.Type && listed.Type != pool.TypeSymlink {
+		return false
+	}
+	size, mtime, exact := e.Size, e.ModTime, e.Exact
+	*e = listed
+	if listed.Type != pool.TypeSymlink { // the answer was of the file behind the link
+		e.Size, e.ModTime, e.Exact = size, mtime, exact
+	}
+	return true
 }
 
 // noteTried remembers that a rough time is all there is, for as long as what it belongs to.

@@ -282,3 +282,35 @@ func TestHiddenNames(t *testing.T) {
 		}
 	}
 }
+
+// bareTimes is a server whose answers for many names are SIZE and MDTM: no mode, no owner, no links.
+type bareTimes struct{ *server }
+
+func (b bareTimes) StatMany(ctx context.Context, paths []string) ([]pool.StatResult, error) {
+	results, err := b.server.StatMany(ctx, paths)
+	for i := range results {
+		e := &results[i].Entry
+		*e = pool.Entry{Name: e.Name, Type: pool.TypeFile, Size: e.Size, ModTime: e.ModTime, Exact: true, UID: -1, GID: -1}
+	}
+	return results, err
+}
+
+func TestExactKeepsWhatTheListingSaid(t *testing.T) {
+	s := newServer("/d/", "/d/f")
+	s.rough = true
+	e := s.files["/d/f"]
+	e.Mode, e.HasMode, e.UID, e.GID = 0o600, true, 7, 8
+	s.files["/d/f"] = e
+	c, _ := newCache(t, s, nil)
+	c.src = bareTimes{s}
+	if _, err := c.List(ctx, "/d"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Exact(ctx, "/d/f")
+	if err != nil || !got.Exact || !got.ModTime.Equal(e.ModTime) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if !got.HasMode || got.Mode != 0o600 || got.UID != 7 || got.GID != 8 {
+		t.Errorf("the listing's mode and owner are lost: %+v", got)
+	}
+}
