@@ -298,8 +298,12 @@ func table(set settings, rows []result) string {
 				sent += n
 			}
 		}
-		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %.0f | %.2f |\n", sent, r.counts[waits], r.counts[transfers],
-			r.counts[opened]+1, r.counts[inVain]/1024, r.counts["cpu"])
+		vain := "-" // nothing counts them
+		if n, ok := r.counts[inVain]; ok {
+			vain = fmt.Sprintf("%.0f", n/1024)
+		}
+		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %s | %.2f |\n", sent, r.counts[waits], r.counts[transfers],
+			r.counts[opened]+1, vain, r.counts["cpu"])
 	}
 	return out.String()
 }
