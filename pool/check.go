@@ -31,6 +31,7 @@ type Report struct {
 	DataResumed      bool   `json:"data_resumed"` // the data channel resumed the control connection's TLS session
 	DataTLSVersion   string `json:"data_tls_version"`
 	DataPort         int    `json:"data_port"`
+	DataPorts        [2]int `json:"data_ports"` // lowest and highest that were seen, for the firewall; there may be more
 	Active           bool   `json:"active"`
 
 	Greeting string   `json:"greeting"`
@@ -67,6 +68,9 @@ type Certificate struct {
 // expiresSoon is when a certificate's end is a problem worth telling.
 const expiresSoon = 14 * 24 * time.Hour
 
+// portSamples is how many listings more Check asks for, to see which ports the server chooses.
+const portSamples = 4
+
 // Check logs in, lists the root and reports what was found. Nothing is written. The error is what would keep a mount from
 // working; the report holds what was found until then, and is never nil.
 func (p *Pool) Check(ctx context.Context) (*Report, error) {
@@ -85,6 +89,11 @@ func (p *Pool) Check(ctx context.Context) (*Report, error) {
 		for _, e := range l.Entries {
 			if IsProbe(e.Name) {
 				r.Leftovers = append(r.Leftovers, e.Name)
+			}
+		}
+		for range portSamples {
+			if _, err = p.List(ctx, "/"); err != nil {
+				break
 			}
 		}
 	}
@@ -111,7 +120,7 @@ func (r *Report) session(i session.Info) {
 	if i.Prot.Data {
 		r.DataTLSVersion = tls.VersionName(i.Data.Version)
 	}
-	r.DataPort = i.DataPort
+	r.DataPort, r.DataPorts = i.DataPort, i.DataPorts
 	r.Greeting, r.Home, r.Quirks = i.Greeting, i.Home, i.Quirks
 }
 

@@ -151,7 +151,7 @@ func dataText(r *pool.Report) string {
 	if r.DataProtected {
 		text = "encrypted (" + r.DataTLSVersion + ", " + word(r.DataResumed, "resumes the control session", "a session of its own") + ")"
 	}
-	return fmt.Sprintf("%s, %s, port %d", text, word(r.Active, "active", "passive"), r.DataPort)
+	return fmt.Sprintf("%s, %s, ports seen: %d to %d", text, word(r.Active, "active", "passive"), r.DataPorts[0], r.DataPorts[1])
 }
 
 func printAbilities(row func(name, format string, args ...any), r *pool.Report) {

@@ -138,7 +138,7 @@ func TestDemoServe(t *testing.T) {
 func TestCheck(t *testing.T) {
 	l := newLab(t)
 	r := l.must("check", l.url(testUser), "-o", l.options())
-	for _, want := range []string{"TLS 1.3", "pin=sha256:", "encrypted", "works"} {
+	for _, want := range []string{"TLS 1.3", "pin=sha256:", "encrypted", "ports seen: ", "works"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("%q is missing in\n%s", want, r.out)
 		}

@@ -23,7 +23,7 @@ func (s *Session) listen(ctx context.Context) (*channel, error) {
 		_ = ln.Close()
 		return nil, err
 	}
-	s.learn(func(i *Info) { i.DataPort = port })
+	s.learn(func(i *Info) { i.sawPort(port) })
 	ch := s.newChannel()
 	s.wg.Add(1)
 	go func() {

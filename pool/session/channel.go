@@ -292,7 +292,7 @@ func (s *Session) passiveAddress(cmd string, r wire.Reply) (string, error) {
 	}
 	s.mu.Lock()
 	s.epsv = s.epsv || cmd == "EPSV"
-	s.info.DataPort = peer.Port
+	s.info.sawPort(peer.Port)
 	s.mu.Unlock()
 	return peer.String(), nil
 }

@@ -18,11 +18,13 @@ type Info struct {
 	// DataResumed says whether the latest data channel resumed its control session.
 	DataResumed bool
 	DataPort    int // server's port of the latest passive data channel, ours of the latest active one
-	Prot        Protection
-	Quirks      Quirks
-	RemoteAddr  net.Addr
-	LocalAddr   net.Addr
-	Since       time.Time // logged in
+	// DataPorts are the lowest and the highest DataPort so far: what a firewall must let through, at the least.
+	DataPorts  [2]int
+	Prot       Protection
+	Quirks     Quirks
+	RemoteAddr net.Addr
+	LocalAddr  net.Addr
+	Since      time.Time // logged in
 }
 
 // Protection is what the two channels have, as observed, not as asked for.
@@ -37,4 +39,13 @@ type Quirks struct {
 	LateClientHello bool   `json:"late_client_hello,omitempty"` // ClientHello on a data channel only after the 1xx
 	NoEPSV          bool   `json:"no_epsv,omitempty"`           // PASV it is
 	MLSTFacts       string `json:"mlst_facts,omitempty"`        // argument of OPTS MLST that turns all facts on
+}
+
+// sawPort notes the port of a data channel.
+func (i *Info) sawPort(port int) {
+	i.DataPort = port
+	if i.DataPorts[0] == 0 || port < i.DataPorts[0] {
+		i.DataPorts[0] = port
+	}
+	i.DataPorts[1] = max(i.DataPorts[1], port)
 }
