@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool/session"
+	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
 
 // shortTransfer is the most bytes for which a download may take the connection kept for metadata.
@@ -108,8 +109,17 @@ func (d *download) start(ctx context.Context) error {
 	var data *session.Data
 	c, err := d.p.borrow(b, cl, func(ctx context.Context, c *conn) (err error) {
 		r := d.request()
-		if data, err = d.p.transfer(ctx, c, r); err != nil && len(r.Before) > 0 {
+		ranged := len(r.Before) > 0
+		asked := d.o.Expect != nil && d.p.server().has("MDTM", "") && d.p.server().has("SIZE", "")
+		if asked {
+			r.Before = append([]string{"SIZE " + d.abs, "MDTM " + d.abs}, r.Before...)
+		}
+		if data, err = d.p.transfer(ctx, c, r); err != nil && ranged {
 			d.p.retire(c) // the range may be pending, for whatever comes next
+		}
+		if err == nil && asked && d.isOther(data.Told()) {
+			data.Abort()
+			return &Error{Kind: KindChanged, Reply: "another host changed the file"}
 		}
 		return err
 	})
@@ -124,6 +134,16 @@ func (d *download) start(ctx context.Context) error {
 	}
 	d.c, d.d = c, data
 	return nil
+}
+
+// isOther compares the replies to SIZE and MDTM with what the file was when it was opened. Times of listings are too rough to compare.
+func (d *download) isOther(told []wire.Reply) bool {
+	was := d.o.Expect
+	if size, ok := readSize(told[0]); ok && was.Size >= 0 && size != was.Size {
+		return true
+	}
+	t, ok := readTime(told[1])
+	return ok && was.Exact && !was.ModTime.IsZero() && t.Unix() != was.ModTime.Unix()
 }
 
 var errClosedDownload = &Error{Kind: KindCanceled, Reply: "download was closed"}

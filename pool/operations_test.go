@@ -277,6 +277,36 @@ func TestDownloadKnowsTheEnd(t *testing.T) {
 	}
 }
 
+func TestDownloadExpectsTheFile(t *testing.T) {
+	e := newEnv(t)
+	write(t, e, "f", "0123456789")
+	was, err := e.Stat(e.ctx, "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DownloadOptions{Offset: 4, Length: 3, Size: 10, Expect: &was}
+	before := e.Stats().Waits
+	if b := fetch(t, e, "/f", o); string(b) != "456" {
+		t.Errorf("the same file: %q", b)
+	}
+	with := e.Stats().Waits - before
+	o.Expect, before = nil, e.Stats().Waits
+	fetch(t, e, "/f", o)
+	if without := e.Stats().Waits - before; with > without {
+		t.Errorf("%d waits, %d without the question", with, without)
+	}
+	for what, change := range map[string]func(*Entry){
+		"another size": func(e *Entry) { e.Size = 11 },
+		"another time": func(e *Entry) { e.ModTime = e.ModTime.Add(-time.Hour) },
+	} {
+		other := was
+		change(&other)
+		o.Expect = &other
+		_, err := e.Download(e.ctx, "/f", o)
+		wantKind(t, what, err, KindChanged)
+	}
+}
+
 func TestCapabilities(t *testing.T) {
 	e := newEnv(t)
 	for _, c := range []struct {

@@ -192,6 +192,7 @@ func (f *File) newReader() *reader.Reader {
 		Key:        f.key(),
 		Size:       f.sent,
 		Revalidate: f.unchanged,
+		Expect:     f.expected,
 		Log:        f.s.log,
 	})
 }
@@ -217,6 +218,17 @@ func (f *File) unchanged(ctx context.Context) error {
 		return nil
 	}
 	return f.compare(ctx, was)
+}
+
+// expected is what the server's file was when it was opened or last written by us; nil while only we know.
+func (f *File) expected() *pool.Entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.view.settled || f.view.temp != nil {
+		return nil
+	}
+	was := f.view.base
+	return &was
 }
 
 // compare gives KindChanged when the server's file is not was any more.

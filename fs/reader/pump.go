@@ -26,6 +26,9 @@ func (f *fetch) download() error {
 	if !f.open {
 		o.Length = f.end - f.pos
 	}
+	if f.r.opened.Swap(true) && cfg.Expect != nil {
+		o.Expect = cfg.Expect()
+	}
 	d, err := cfg.Downloader.Download(f.ctx, cfg.Path(), o)
 	if err != nil {
 		return err

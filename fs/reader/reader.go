@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/cache/blocks"
@@ -28,6 +29,9 @@ type Config struct {
 	// Revalidate is asked before a download is opened again after a failure or a pause: its error (KindChanged) is what
 	// the READs that need the server get. nil: not checked.
 	Revalidate func(ctx context.Context) error
+	// Expect gives what the file was when it was opened, for every download but the first: the server is asked in the same
+	// flight, so that no descriptor mixes a file with its successor. nil, or nil given: not asked.
+	Expect func() *pool.Entry
 
 	// AfterFunc replaces time.AfterFunc, for tests; stop as time.Timer.Stop. nil: the real one.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
@@ -40,18 +44,19 @@ type Reader struct {
 	wg  sync.WaitGroup // goroutines of fetches
 
 	mu       sync.Mutex
-	key      blocks.Key // guarded by mu
-	size     int64      // guarded by mu
-	closed   bool       // guarded by mu
-	fetches  []*fetch   // those that run or have chunks, the newest last; guarded by mu
-	last     *fetch     // started last, may be over; guarded by mu
-	window   int64      // how far a stream is filled ahead of the reader; guarded by mu
-	seeks    int        // streams that were given up for another place; guarded by mu
-	ranged   bool       // too many of them: bounded downloads; guarded by mu
-	rangeLen int64      // of the last bounded download; guarded by mu
-	recheck  bool       // ask Revalidate before the next download; guarded by mu
-	reads    uint64     // READs so far, to see whether the handle is in use; guarded by mu
-	idle     idleTimer  // guarded by mu
+	key      blocks.Key  // guarded by mu
+	size     int64       // guarded by mu
+	closed   bool        // guarded by mu
+	fetches  []*fetch    // those that run or have chunks, the newest last; guarded by mu
+	last     *fetch      // started last, may be over; guarded by mu
+	window   int64       // how far a stream is filled ahead of the reader; guarded by mu
+	seeks    int         // streams that were given up for another place; guarded by mu
+	ranged   bool        // too many of them: bounded downloads; guarded by mu
+	rangeLen int64       // of the last bounded download; guarded by mu
+	opened   atomic.Bool // a download was started
+	recheck  bool        // ask Revalidate before the next download; guarded by mu
+	reads    uint64      // READs so far, to see whether the handle is in use; guarded by mu
+	idle     idleTimer   // guarded by mu
 }
 
 // New gives a reader. Nothing goes to the server before the first ReadAt.

@@ -19,6 +19,7 @@ type Data struct {
 	verb        *wire.Pending
 	cmd         string
 	preliminary wire.Reply
+	told        []wire.Reply // to the commands ahead of the verb
 	final       *wire.Reply // came without a preliminary one
 	upload      bool
 	next        bool
@@ -131,6 +132,9 @@ func (d *Data) Resumed() bool { return d.ch.tls != nil && d.ch.tls.ConnectionSta
 
 // Preliminary gives the 1yz reply.
 func (d *Data) Preliminary() wire.Reply { return d.preliminary }
+
+// Told gives the replies to TransferRequest.Before, in order, of a download; none of them is a refusal.
+func (d *Data) Told() []wire.Reply { return d.told }
 
 // Finish ends the data and reads the final reply. An upload is ended as TLS and TCP want it (close_notify, FIN, the
 // peer's end read); of a download a small remainder is read away, a larger one makes Finish abort and fail. nil means

@@ -154,7 +154,7 @@ func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []st
 // accepts the transfer waits for a connection that never comes: the session is given up.
 func (s *Session) unconnected(ctx context.Context, r TransferRequest, pending []*wire.Pending, cause error) error {
 	verb := pending[len(pending)-1]
-	refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
+	_, refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
 	if err != nil {
 		return s.explain(err)
 	}
@@ -178,7 +178,7 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 	}
 	verb := pending[len(pending)-1]
 	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, background: wire.IsBackground(ctx)}
-	refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
+	told, refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
 	if err != nil {
 		ch.discard()
 		return nil, s.explain(err)
@@ -188,7 +188,7 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 		ch.discard()
 		return nil, s.explain(err)
 	}
-	d.preliminary = reply
+	d.preliminary, d.told = reply, told
 	switch {
 	case reply.Refused():
 		return nil, s.refused(d, cmp.Or(refused, s.refusal(r.Verb, reply)), reply)
@@ -201,19 +201,19 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 	return s.secured(ctx, d)
 }
 
-// preludeReplies gives the first refusal among the commands ahead of the verb.
-func (s *Session) preludeReplies(ctx context.Context, r TransferRequest, pending []*wire.Pending) (refused, err error) {
-	replies, err := wire.Collect(ctx, pending)
+// preludeReplies gives the replies to the commands ahead of the verb, and the first refusal among them.
+func (s *Session) preludeReplies(ctx context.Context, r TransferRequest, pending []*wire.Pending) (told []wire.Reply, refused, err error) {
+	told, err = wire.Collect(ctx, pending)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cmds := r.prelude()
-	for i, reply := range replies {
+	for i, reply := range told {
 		if reply.Refused() {
-			return s.refusal(cmds[i], reply), nil
+			return told, s.refusal(cmds[i], reply), nil
 		}
 	}
-	return nil, nil
+	return told, nil, nil
 }
 
 // refused keeps the channel of a refused transfer. A refusal for want of a data connection, on a channel that was made
