@@ -20,7 +20,7 @@ type Data struct {
 	cmd         string
 	preliminary wire.Reply
 	told        []wire.Reply // to the commands ahead of the verb
-	final       *wire.Reply // came without a preliminary one
+	final       *wire.Reply  // came without a preliminary one
 	upload      bool
 	next        bool
 	background  bool
