@@ -26,31 +26,52 @@ type Report struct {
 	Curve        string        `json:"curve"`
 
 	// What was seen on the two channels, not what was asked for.
-	ControlProtected bool   `json:"control_protected"`
-	DataProtected    bool   `json:"data_protected"`
-	DataResumed      bool   `json:"data_resumed"` // the data channel resumed the control connection's TLS session
-	DataTLSVersion   string `json:"data_tls_version"`
-	DataPort         int    `json:"data_port"`
-	DataPorts        [2]int `json:"data_ports"` // lowest and highest that were seen, for the firewall; there may be more
-	Active           bool   `json:"active"`
+	ControlProtected bool `json:"control_protected"`
+	DataProtected    bool `json:"data_protected"`
+	DataResumed      bool `json:"data_resumed"` // the data channel resumed the control connection's TLS session
+	// ResumptionDemanded: the server refuses data channels with a TLS session of their own; nil: not found out.
+	ResumptionDemanded *bool  `json:"resumption_demanded"`
+	DataTLSVersion     string `json:"data_tls_version"`
+	DataPort           int    `json:"data_port"`
+	DataPorts          [2]int `json:"data_ports"` // lowest and highest that were seen, for the firewall; there may be more
+	Active             bool   `json:"active"`
 
 	Greeting string   `json:"greeting"`
 	Features []string `json:"features"`
 	Home     string   `json:"home"`    // folder of the login
 	Root     string   `json:"root"`    // folder that the URL names
 	Entries  int      `json:"entries"` // names in it
-	// Leftovers are temporary files in Root that look like ours, of this or another mount.
+	// Leftovers are temporary files of mounts in Root, of running ones or of earlier ones, of this machine or another.
 	Leftovers []string `json:"leftovers"`
 
-	Capabilities map[Capability]bool `json:"capabilities"` // those known without writing anything
+	Capabilities map[Capability]bool `json:"capabilities"` // those that are known
 	Quirks       session.Quirks      `json:"quirks"`
+	Oddities     []string            `json:"oddities"` // quirks and more, in words
 	ExactTimes   bool                `json:"exact_times"`
-	ZoneMinutes  *int                `json:"list_zone_minutes,omitempty"`
+	// ZoneMinutes is how far the times in LIST are east of UTC; nil: there was no file to compare.
+	ZoneMinutes *int `json:"list_zone_minutes"`
 	// ClockAhead is how many seconds the server's clock is ahead of ours, to a second or two; nil until a file was written.
-	ClockAhead   *int64        `json:"clock_ahead_seconds,omitempty"`
-	LearnedLimit int           `json:"learned_limit"`
-	LoginTime    time.Duration `json:"login_time_ns"`
-	Problems     []string      `json:"problems"` // what will not work, and what to do about it
+	ClockAhead *int64 `json:"clock_ahead_seconds"`
+	// Connections is how many the server took at a time, of ConnectionsTried; Refused: not more, because of their number.
+	Connections        int           `json:"connections"`
+	ConnectionsTried   int           `json:"connections_tried"`
+	ConnectionsRefused bool          `json:"connections_refused"`
+	LoginTime          time.Duration `json:"login_time_ns"`
+	Problems           []Problem     `json:"problems"`
+}
+
+// Problem is something that will not work, or not well.
+type Problem struct {
+	What string `json:"what"`
+	Todo string `json:"todo,omitempty"` // "": it is lived with
+}
+
+// CheckOptions say how far Check goes.
+type CheckOptions struct {
+	// Try allows to write: temporary files of ours in the root, removed at the end, show the server's clock and what it can.
+	Try bool
+	// Temp tells the names of temporary files, besides those of Try. May be nil.
+	Temp func(name string) bool
 }
 
 // Certificate is one certificate of a chain.
@@ -71,12 +92,13 @@ const expiresSoon = 14 * 24 * time.Hour
 // portSamples is how many listings more Check asks for, to see which ports the server chooses.
 const portSamples = 4
 
-// Check logs in, lists the root and reports what was found. Nothing is written. The error is what would keep a mount from
-// working; the report holds what was found until then, and is never nil.
-func (p *Pool) Check(ctx context.Context) (*Report, error) {
+// Check logs in, lists the root, makes as many connections as a mount may, and reports what was found. Nothing is written
+// unless o says so. The error is what would keep a mount from working; the report holds what was found until then, and is
+// never nil.
+func (p *Pool) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 	r := &Report{
 		Address: p.address(), Implicit: p.cfg.Session.TLS == session.TLSImplicit, Active: p.cfg.Session.Active,
-		Insecure: p.cfg.Session.Trust.Insecure,
+		Insecure: p.cfg.Session.Trust.Insecure, Leftovers: []string{}, Problems: []Problem{},
 	}
 	begin := time.Now()
 	if err := p.Connect(ctx); err != nil {
@@ -86,11 +108,7 @@ func (p *Pool) Check(ctx context.Context) (*Report, error) {
 	l, err := p.List(ctx, "/")
 	if err == nil {
 		r.Entries = len(l.Entries)
-		for _, e := range l.Entries {
-			if IsProbe(e.Name) {
-				r.Leftovers = append(r.Leftovers, e.Name)
-			}
-		}
+		r.look(l, o.Temp)
 		for range portSamples {
 			if _, err = p.List(ctx, "/"); err != nil {
 				break
@@ -103,9 +121,25 @@ func (p *Pool) Check(ctx context.Context) (*Report, error) {
 	}); ierr != nil && err == nil {
 		err = ierr
 	}
+	if err == nil {
+		r.explore(ctx, p, o)
+	}
 	r.server(p)
-	r.judge()
+	r.judge(p)
 	return r, err
+}
+
+// look reads the listing of the root.
+func (r *Report) look(l *Listing, temp func(string) bool) {
+	r.Entries = len(l.Entries)
+	for _, e := range l.Entries {
+		if IsProbe(e.Name) || temp != nil && temp(e.Name) {
+			r.Leftovers = append(r.Leftovers, e.Name)
+		}
+	}
+	if len(l.Unparsed) > 0 {
+		r.note(fmt.Sprintf("%d lines of the listing are not understood: those names are not shown", len(l.Unparsed)), "report them as a bug: ftpsfs check -d shows them")
+	}
 }
 
 // session fills in what a session saw.
@@ -139,37 +173,9 @@ func (r *Report) server(p *Pool) {
 		}
 	}
 	r.ExactTimes = srv.mlst
-	r.ZoneMinutes = p.memory.get().Zone
-	s := p.Stats()
-	r.LearnedLimit, r.ClockAhead = s.Connections.LearnedLimit, s.ClockAhead
-}
-
-// judge names what a user should know.
-func (r *Report) judge() {
-	problem := func(format string, args ...any) { r.Problems = append(r.Problems, fmt.Sprintf(format, args...)) }
-	if r.Insecure {
-		problem("the certificate was not checked (insecure_skip_verify): anybody on the way can read and change everything")
-	}
-	if len(r.Certificates) > 0 {
-		if left := time.Until(r.Certificates[0].NotAfter); left < expiresSoon {
-			problem("the certificate ends on %s", r.Certificates[0].NotAfter.Format(time.DateOnly))
-		}
-	}
-	if !r.ControlProtected {
-		problem("the control connection goes on in clear after login (ccc): names of files can be read on the way")
-	}
-	if r.DataPort != 0 && !r.DataProtected {
-		problem("data goes in clear (prot=C): contents can be read and changed on the way")
-	}
-	if r.DataProtected && !r.DataResumed {
-		problem("data channels do not resume the control connection's TLS session: nothing shows that both lead to the same client, and each costs a full handshake")
-	}
-	if !r.ExactTimes {
-		problem("the server has no MLSD: times in listings are to the minute, and each exact time is asked for with MDTM")
-	}
-	if len(r.Leftovers) > 0 {
-		problem("%d temporary files of an earlier mount are in the folder", len(r.Leftovers))
-	}
+	m := p.memory.get()
+	r.ZoneMinutes, r.ClockAhead = m.Zone, m.Clock
+	r.Oddities = p.oddities()
 }
 
 func certificate(c *x509.Certificate) Certificate {

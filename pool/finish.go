@@ -68,9 +68,20 @@ func (u *upload) check(ctx context.Context, c *conn, f Finish, size int64) (Fini
 	}
 	if f.Attrs.ModTime == nil && res.Entry.Exact {
 		ahead := int64(res.Entry.ModTime.Sub(u.p.now()).Round(time.Second) / time.Second)
-		u.p.counters.clockAhead.Store(&ahead)
+		u.p.noteClock(ahead)
 	}
 	return u.verify(ctx, c, f, size, res, known)
+}
+
+// clockSlack is how much two looks at a server's clock may differ without one of them being wrong: seconds are cut.
+const clockSlack = 2
+
+// noteClock keeps how many seconds the server's clock is ahead.
+func (p *Pool) noteClock(ahead int64) {
+	p.counters.clockAhead.Store(&ahead)
+	if was := p.memory.get().Clock; was == nil || max(*was-ahead, ahead-*was) > clockSlack {
+		p.memory.set(func(l *learned) { l.Clock = &ahead })
+	}
 }
 
 // attrCommands are sent blindly with the first method each; a refusal is looked at later.

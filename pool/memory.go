@@ -37,6 +37,7 @@ type learned struct {
 	Dots   bool                `json:"list_dots,omitempty"`         // a listing of any folder has "."
 	Hash   string              `json:"hash,omitempty"`              // the command that gives SHA-256, "-": none
 	Ends   bool                `json:"close_notify,omitempty"`      // data channels end with close_notify
+	Clock  *int64              `json:"clock_ahead,omitempty"`       // seconds, when a file was written
 }
 
 // library is the file: servers by identity.

@@ -414,7 +414,7 @@ func TestCheck(t *testing.T) {
 	e := newEnv(t)
 	write(t, e, "f", "x")
 	write(t, e, probePrefix+"1", "x")
-	r, err := e.Check(e.ctx)
+	r, err := e.Check(e.ctx, CheckOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,12 +17,13 @@ import (
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/options"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/sites"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/state"
+	"github.com/ftpsfs/ftpsfs/fs/content"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
-// checkCommand is `ftpsfs check [-o OPTIONS] [--json] URL`.
+// checkCommand is `ftpsfs check [-o OPTIONS] [--json] [--try] URL`.
 func (p *program) checkCommand(args []string) error {
-	o, asJSON, err := options.ParseCheck(args, sites.Default())
+	o, how, err := options.ParseCheck(args, sites.Default())
 	if err != nil {
 		return err
 	}
@@ -62,13 +63,13 @@ func (p *program) checkCommand(args []string) error {
 		return explain(o, err)
 	}
 	defer remote.Close()
-	report, err := remote.Check(ctx)
+	report, err := remote.Check(ctx, pool.CheckOptions{Try: how.Try, Temp: content.IsTemp})
 	if err == nil {
 		err = mountpoint.Usable(o.AllowOther)
 	} else {
 		err = explain(o, err)
 	}
-	return p.showReport(o, login, report, err, asJSON)
+	return p.showReport(o, login, report, err, how.JSON)
 }
 
 // checkResult is what `ftpsfs check --json` prints.
@@ -113,14 +114,18 @@ func printReport(out io.Writer, o options.Options, login credential, r *pool.Rep
 		row("TLS", "%s, %s, %s, %s", r.TLSVersion, r.Cipher, r.Curve, word(r.Implicit, "implicit", "explicit"))
 		row("control channel", "%s", word(r.ControlProtected, "encrypted", "IN CLEAR after the login"))
 		row("data channels", "%s", dataText(r))
+		row("  resumption", "%s", resumptionText(r.ResumptionDemanded))
 		row("greeting", "%s", r.Greeting)
 		row("folder", "%s (login folder %s), %d entries", r.Root, r.Home, r.Entries)
 		row("features", "%s", orNone(strings.Join(r.Features, ", "), "none told"))
 		printAbilities(row, r)
 		row("login took", "%s", r.LoginTime.Round(time.Millisecond))
 	}
-	for _, text := range r.Problems {
-		row("note", "%s", text)
+	for _, problem := range r.Problems {
+		row("note", "%s", problem.What)
+		if problem.Todo != "" {
+			row("  advice", "%s", problem.Todo)
+		}
 	}
 	if err == nil {
 		row("result", "a mount of %s works", o.Target)
@@ -154,6 +159,16 @@ func dataText(r *pool.Report) string {
 	return fmt.Sprintf("%s, %s, ports seen: %d to %d", text, word(r.Active, "active", "passive"), r.DataPorts[0], r.DataPorts[1])
 }
 
+func resumptionText(demanded *bool) string {
+	switch {
+	case demanded == nil:
+		return "not found out whether the server demands it"
+	case *demanded:
+		return "demanded by the server: data connections that do not resume the TLS session are refused"
+	}
+	return "not demanded by the server"
+}
+
 func printAbilities(row func(name, format string, args ...any), r *pool.Report) {
 	var can, cannot []string
 	for c, ok := range r.Capabilities {
@@ -166,18 +181,30 @@ func printAbilities(row func(name, format string, args ...any), r *pool.Report) 
 	slices.Sort(can)
 	slices.Sort(cannot)
 	row("can", "%s", orNone(strings.Join(can, ", "), "nothing is known yet"))
-	if len(cannot) > 0 {
-		row("cannot", "%s", strings.Join(cannot, ", "))
-	}
-	if r.LearnedLimit > 0 {
-		row("connections", "the server takes %d", r.LearnedLimit)
-	}
+	row("cannot", "%s", orNone(strings.Join(cannot, ", "), "nothing is known yet"))
+	row("oddities", "%s", orNone(strings.Join(r.Oddities, "; "), "none"))
+	row("connections", "%s", connectionsText(r))
 	if r.ClockAhead != nil {
 		row("clock", "%d seconds ahead of this machine", *r.ClockAhead)
+	} else {
+		row("clock", "not known: no file was written yet (ftpsfs check --try writes one, and removes it)")
 	}
-	if r.ZoneMinutes != nil {
-		row("time zone", "listings are %+d minutes from UTC", *r.ZoneMinutes)
+	switch {
+	case r.ZoneMinutes != nil:
+		row("time zone", "LIST is %+d minutes from UTC%s", *r.ZoneMinutes, word(r.ExactTimes, "; MLSD is exact and used", ""))
+	case r.ExactTimes:
+		row("time zone", "of LIST not known: no file to compare; MLSD is exact and used")
+	default:
+		row("time zone", "of LIST not known: no file to compare")
 	}
+	row("temporary files", "%s", orNone(strings.Join(r.Leftovers, ", "), "none"))
+}
+
+func connectionsText(r *pool.Report) string {
+	if r.ConnectionsRefused {
+		return fmt.Sprintf("the server takes %d at a time", r.Connections)
+	}
+	return fmt.Sprintf("%d of %d at a time (max_conns)", r.Connections, r.ConnectionsTried)
 }
 
 func word(yes bool, a, b string) string {

@@ -13,7 +13,7 @@ const usage = `usage: ftpsfs [-f] [-d] [-o OPTIONS] URL MOUNTPOINT    mount ftps
        ftpsfs umount [-l] MOUNTPOINT                   wait until everything is on the server, then unmount
        ftpsfs status [MOUNTPOINT] [--json]             what running mounts are doing
        ftpsfs sync MOUNTPOINT                          wait until everything is on the server
-       ftpsfs check [-o OPTIONS] [--json] URL          look at a server without mounting it
+       ftpsfs check [-o OPTIONS] [--json] [--try] URL  look at a server without mounting it
        ftpsfs demo [MOUNTPOINT]                        a server of its own, mounted, to play with
        ftpsfs import [FILE]                            sites of FileZilla's sitemanager.xml
        ftpsfs version | help

@@ -23,7 +23,10 @@ var tempName = regexp.MustCompile(`^(\.ftpsfs-[0-9a-f]{8}-[0-9a-z]{1,13}|ftpsfs-
 
 // IsTemp reports whether name (a last path element) is a temporary name of ftpsfs, of this mount or of another one. Such
 // names are hidden from listings and lookups. What the pool makes to find out what the server can is one, too.
-func (s *Store) IsTemp(name string) bool { return tempName.MatchString(name) || pool.IsProbe(name) }
+func (s *Store) IsTemp(name string) bool { return IsTemp(name) }
+
+// IsTemp is Store.IsTemp where there is no mount.
+func IsTemp(name string) bool { return tempName.MatchString(name) || pool.IsProbe(name) }
 
 // newMountID makes up 8 hex digits.
 func newMountID() string {

@@ -92,7 +92,11 @@ func (ch *channel) secure() error {
 	if ch.s.cfg.ProtClear {
 		return nil
 	}
-	ch.tls = tls.Client(ch.conn, ch.s.tls.Data())
+	config := ch.s.tls.Data()
+	if ch.s.cfg.FreshData {
+		config.ClientSessionCache = nil
+	}
+	ch.tls = tls.Client(ch.conn, config)
 	return ch.tls.HandshakeContext(ch.ctx)
 }
 

@@ -58,6 +58,9 @@ type Config struct {
 	ProtClear bool // PROT C: data in clear, asked for in words
 	CCC       bool // control channel back to clear after login, asked for in words
 
+	// FreshData makes each data channel begin a TLS session of its own, to find out whether the server puts up with that.
+	FreshData bool
+
 	// Dial replaces net.Dialer.DialContext, for tests. nil: the real one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Log  *slog.Logger // dialogue at debug level, secrets redacted

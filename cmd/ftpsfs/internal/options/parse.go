@@ -73,24 +73,31 @@ func ParseMountHelper(args []string, sites Sites) (Options, error) {
 	return c.mount(sites)
 }
 
-// ParseCheck reads `[-o options] [-d] [--json] URL|SITE`.
-func ParseCheck(args []string, sites Sites) (o Options, json bool, err error) {
+// Check is how `ftpsfs check` looks and what it prints.
+type Check struct {
+	JSON bool
+	Try  bool // writes a temporary file to find out more
+}
+
+// ParseCheck reads `[-o options] [-d] [--json] [--try] URL|SITE`.
+func ParseCheck(args []string, sites Sites) (o Options, how Check, err error) {
 	c := commandLine{o: Defaults()}
 	fs := newFlagSet("ftpsfs check")
 	fs.BoolVarP(&c.o.Debug, "debug", "d", false, "FTP dialogue on stderr")
-	fs.BoolVar(&json, "json", false, "the report as JSON")
+	fs.BoolVar(&how.JSON, "json", false, "the report as JSON")
+	fs.BoolVar(&how.Try, "try", false, "write a temporary file to find out more")
 	fs.StringArrayVarP(&c.lists, "options", "o", nil, "options")
 	if err := c.parse(fs, args); err != nil {
-		return Options{}, false, err
+		return Options{}, Check{}, err
 	}
 	if len(c.args) != 1 {
-		return Options{}, false, wrongArgs(c.args, 1, "ftpsfs check URL")
+		return Options{}, Check{}, wrongArgs(c.args, 1, "ftpsfs check URL")
 	}
 	c.o.Foreground = true
 	if _, err := c.target(sites); err != nil {
-		return Options{}, false, err
+		return Options{}, Check{}, err
 	}
-	return c.o, json, nil
+	return c.o, how, nil
 }
 
 func newFlagSet(name string) *pflag.FlagSet {

@@ -259,9 +259,9 @@ func TestSites(t *testing.T) {
 	if o, err = ParseMount([]string{"work", "/m"}, site); err != nil || o.Mountpoint != "/m" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	o, json, err := ParseCheck([]string{"--json", "work"}, site)
-	if err != nil || !json || o.Target.User != "joe" {
-		t.Errorf("check: %+v, %v, %v", o, json, err)
+	o, how, err := ParseCheck([]string{"--json", "work"}, site)
+	if err != nil || !how.JSON || how.Try || o.Target.User != "joe" {
+		t.Errorf("check: %+v, %v, %v", o, how, err)
 	}
 	if _, _, err = ParseCheck([]string{"work", "/m"}, site); exitcode.Of(err) != exitcode.Usage {
 		t.Errorf("check with a mount point: %v", err)

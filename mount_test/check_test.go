@@ -1,0 +1,188 @@
+//go:build linux
+
+package mount_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+)
+
+// checked is what `ftpsfs check --json` prints, as far as the tests look at it.
+type checked struct {
+	OK                 bool            `json:"ok"`
+	Error              string          `json:"error"`
+	ControlProtected   bool            `json:"control_protected"`
+	DataProtected      bool            `json:"data_protected"`
+	DataResumed        bool            `json:"data_resumed"`
+	ResumptionDemanded *bool           `json:"resumption_demanded"`
+	DataPorts          [2]int          `json:"data_ports"`
+	Leftovers          []string        `json:"leftovers"`
+	Capabilities       map[string]bool `json:"capabilities"`
+	Oddities           []string        `json:"oddities"`
+	Zone               *int            `json:"list_zone_minutes"`
+	Clock              *int64          `json:"clock_ahead_seconds"`
+	Connections        int             `json:"connections"`
+	Tried              int             `json:"connections_tried"`
+	Refused            bool            `json:"connections_refused"`
+	Problems           []struct {
+		What string `json:"what"`
+		Todo string `json:"todo"`
+	} `json:"problems"`
+}
+
+// says tells whether some problem has the words.
+func (c checked) says(words string) bool {
+	for _, p := range c.Problems {
+		if strings.Contains(p.What+" "+p.Todo, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// check runs `ftpsfs check --json` on a server and expects that a mount would work.
+func check(t *testing.T, s *lab.Server, options []string, flags ...string) checked {
+	t.Helper()
+	args := append([]string{"check", "--json", "-o", strings.Join(append(credentials(t, s, stateDir(t)), options...), ",")}, flags...)
+	cmd := exec.Command(lab.Binary(t), append(args, s.URL)...)
+	var out, says buffer
+	cmd.Stdout, cmd.Stderr = &out, &says
+	_, err := output(cmd, time.Minute)
+	var c checked
+	if jerr := json.Unmarshal([]byte(out.String()), &c); jerr != nil || err != nil || !c.OK {
+		t.Fatalf("%v, %v: %s%s", err, jerr, out.String(), says.String())
+	}
+	return c
+}
+
+// TestCheckOfServers: what the doctor finds out about each server, with both versions of TLS.
+func TestCheckOfServers(t *testing.T) {
+	yes, no := true, false
+	resumed := map[lab.Kind]struct{ demanded, resumes map[string]*bool }{
+		lab.Embedded: {map[string]*bool{"1.2": &no, "1.3": &no}, map[string]*bool{"1.2": &yes, "1.3": &yes}},
+		lab.VSFTPD:   {map[string]*bool{"1.2": &yes, "1.3": &yes}, map[string]*bool{"1.2": &yes, "1.3": &yes}},
+		lab.ProFTPD:  {map[string]*bool{"1.2": &yes, "1.3": &yes}, map[string]*bool{"1.2": &yes, "1.3": &yes}},
+		lab.PureFTPd: {map[string]*bool{"1.2": &no, "1.3": &no}, map[string]*bool{"1.2": &yes, "1.3": &no}},
+	}
+	each(t, func(c cell) bool { return !c.implicit }, func(t *testing.T, c cell) {
+		s := c.start(t)
+		must(t, os.WriteFile(s.Disk("seen"), lines(10), 0o644))
+		must(t, os.WriteFile(s.Disk(".ftpsfs-0123abcd-7"), nil, 0o644))
+		r := check(t, s, []string{"max_conns=3"})
+		want := resumed[c.kind]
+		if d := r.ResumptionDemanded; d == nil || *d != *want.demanded[c.version] {
+			t.Errorf("resumption demanded: %v", d)
+		}
+		if r.DataResumed != *want.resumes[c.version] || !r.ControlProtected || !r.DataProtected {
+			t.Errorf("protection: %+v", r)
+		}
+		if r.says("do not resume") == r.DataResumed {
+			t.Errorf("resumed is %v, problems %v", r.DataResumed, r.Problems)
+		}
+		if c.kind != lab.Embedded && (r.DataPorts[0] < s.PassiveLow || r.DataPorts[1] > s.PassiveHigh) || r.DataPorts[0] == 0 || r.DataPorts[0] > r.DataPorts[1] {
+			t.Errorf("data ports %v, the server's are %d to %d", r.DataPorts, s.PassiveLow, s.PassiveHigh)
+		}
+		if !slices.Equal(r.Leftovers, []string{".ftpsfs-0123abcd-7"}) || !r.says("1 temporary files") {
+			t.Errorf("temporary files: %v, %v", r.Leftovers, r.Problems)
+		}
+		if r.Connections != 3 || r.Tried != 3 || r.Refused {
+			t.Errorf("connections: %d of %d, refused %v", r.Connections, r.Tried, r.Refused)
+		}
+		if r.Zone == nil || *r.Zone != 0 || r.Clock != nil {
+			t.Errorf("zone %v, clock %v", r.Zone, r.Clock)
+		}
+		if pure := r.says("10,000"); pure != (c.kind == lab.PureFTPd) || pure != strings.Contains(strings.Join(r.Oddities, ","), "backslash") {
+			t.Errorf("problems %v, oddities %v", r.Problems, r.Oddities)
+		}
+		if symlink, known := r.Capabilities["symlink"]; !known || symlink != (c.kind == lab.ProFTPD) || symlink == r.says("symlinks cannot be created") {
+			t.Errorf("capabilities %v, problems %v", r.Capabilities, r.Problems)
+		}
+		if names := served(t, s); !slices.Equal(names, []string{".ftpsfs-0123abcd-7", "seen"}) {
+			t.Errorf("on the server: %v", names)
+		}
+	})
+}
+
+// TestCheckThatWrites: with --try the clock, and what only a file shows; nothing of it stays.
+func TestCheckThatWrites(t *testing.T) {
+	each(t, anyServer, func(t *testing.T, c cell) {
+		s := c.start(t)
+		r := check(t, s, nil, "--try")
+		if r.Clock == nil || *r.Clock < -3 || *r.Clock > 3 || r.Zone == nil || *r.Zone != 0 {
+			t.Errorf("clock %v, zone %v", r.Clock, r.Zone)
+		}
+		for name, can := range map[string]bool{
+			"append": true, "rename_replace": true, "set_mtime": true, "chmod": true,
+			"keeps_tail": c.kind != lab.PureFTPd, "set_dir_mtime": c.kind != lab.VSFTPD,
+		} {
+			if got, known := r.Capabilities[name]; !known || got != can {
+				t.Errorf("%s: %v, known %v", name, got, known)
+			}
+		}
+		if r.says("times of folders") != (c.kind == lab.VSFTPD) {
+			t.Errorf("problems: %v", r.Problems)
+		}
+		if names := served(t, s); len(names) > 0 {
+			t.Errorf("left on the server: %v", names)
+		}
+	})
+}
+
+// TestCheckOfALimit: a server that takes one connection, or two, is found out and still looked at as a whole.
+func TestCheckOfALimit(t *testing.T) {
+	for _, limit := range []int{1, 2} {
+		for _, kind := range lab.Real {
+			t.Run(string(kind)+"-"+string(rune('0'+limit)), func(t *testing.T) {
+				t.Parallel()
+				s := lab.Start(t, lab.Options{Kind: kind, MaxClients: limit})
+				r := check(t, s, nil)
+				if r.Connections != limit || !r.Refused || !r.says("no more than") || r.ResumptionDemanded == nil {
+					t.Errorf("%d connections of %d, refused %v; problems %v; resumption demanded: %v", r.Connections, r.Tried, r.Refused, r.Problems, r.ResumptionDemanded)
+				}
+			})
+		}
+	}
+}
+
+// TestCheckSeesTheZone: LIST of a server that tells local time.
+func TestCheckSeesTheZone(t *testing.T) {
+	t.Setenv("TZ", "KTM-5:45") // the server's; ours is read already
+	s := cell{lab.ProFTPD, false, "1.3"}.start(t, "TimesGMT off")
+	must(t, os.WriteFile(s.Disk("seen"), lines(10), 0o644))
+	if r := check(t, s, nil); r.Zone == nil || *r.Zone != 5*60+45 {
+		t.Errorf("zone %v", r.Zone)
+	}
+}
+
+// TestCheckIsForPeople: the same, in lines.
+func TestCheckIsForPeople(t *testing.T) {
+	s := cell{lab.VSFTPD, false, "1.3"}.start(t)
+	out, code := ftpsfs(t, "check", "-o", strings.Join(credentials(t, s, stateDir(t)), ","), "--try", s.URL)
+	for _, words := range []string{
+		"pin=sha256:", "TLS 1.3", "demanded by the server", "ports seen", "cannot", "set_dir_mtime", "8 of 8 at a time", "seconds ahead",
+		"+0 minutes from UTC", "temporary files", "rsync -O", "a mount of " + s.URL + " works",
+	} {
+		if code != 0 || !strings.Contains(out, words) {
+			t.Errorf("exit status %d, %q is missing in\n%s", code, words, out)
+		}
+	}
+}
+
+// served gives the names in the server's folder.
+func served(t *testing.T, s *lab.Server) []string {
+	t.Helper()
+	entries, err := os.ReadDir(s.Root)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}

@@ -1,0 +1,214 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/session"
+	"github.com/ftpsfs/ftpsfs/pool/wire"
+)
+
+// explore finds out what a mount would only find out in time. Nothing of it decides whether a mount works, so what cannot
+// be found out stays unknown.
+func (r *Report) explore(ctx context.Context, p *Pool, o CheckOptions) {
+	if _, err := p.Can(ctx, CapSymlink, "/"); err != nil {
+		p.log.Debug("symlinks: not found out", "err", err)
+	}
+	if o.Try && !p.cfg.ReadOnly {
+		if err := p.tryOut(ctx); err != nil {
+			r.note("a temporary file could not be written: "+err.Error(), "mount with -o ro, or another folder")
+		}
+	}
+	if p.server().mlst && p.memory.get().Zone == nil {
+		p.compareZone(ctx, "/")
+	}
+	r.ConnectionsTried = p.cfg.MaxConns
+	r.Connections, r.ConnectionsRefused = p.countConnections(ctx)
+	if !p.cfg.Session.ProtClear {
+		r.ResumptionDemanded = p.demandsResumption(ctx)
+	}
+	p.memory.save()
+}
+
+// tryOut writes a file of ours, which shows the server's clock and the zone of its listings, and tries everything that Can
+// knows of.
+func (p *Pool) tryOut(ctx context.Context) error {
+	pr := &probe{p: p, name: "/" + probeName()}
+	defer pr.clean(ctx, pr.name)
+	if err := pr.store(ctx, pr.name, UploadOptions{}, probeContent); err != nil {
+		return err
+	}
+	p.compareZone(ctx, "/")
+	for c := range capabilityNames {
+		if _, err := p.Can(ctx, c, "/"); err != nil {
+			p.log.Debug("capability not found out", "capability", c, "err", err)
+		}
+	}
+	return nil
+}
+
+// compareZone learns in which zone LIST tells times, also on a server with MLSD, where a mount never needs it.
+func (p *Pool) compareZone(ctx context.Context, dir string) {
+	b := p.newBudget(ctx)
+	defer b.end()
+	c, err := p.borrow(b, call{op: "list", path: dir}, func(_ context.Context, c *conn) error {
+		col, _, err := p.readLines(b, c, dir)
+		if err != nil {
+			return err
+		}
+		return p.learnZone(b, c, dir, col.Listing())
+	})
+	if err != nil {
+		p.log.Debug("zone of listings: not found out", "err", err)
+		return
+	}
+	p.release(c)
+}
+
+// countConnections opens as many connections as a mount may use and closes them again. It gives how many there were, those of
+// the pool among them, and whether the server refused one for their number. They are opened one after the other: several
+// at once slip in beyond the limit of servers that count those who have logged in.
+func (p *Pool) countConnections(ctx context.Context) (n int, refused bool) {
+	cfg := p.cfg.Session
+	cfg.Quirks = p.memory.quirks()
+	for n = p.Stats().Connections.Open; n < p.cfg.MaxConns; n++ {
+		s, err := session.Dial(wire.Background(ctx), cfg)
+		if err != nil {
+			e := p.loginError(err)
+			return n, e.Kind == KindLimit || e.Kind == KindAuth || eofAtLogin(e)
+		}
+		defer s.Close()
+	}
+	return n, false
+}
+
+// Tries of a connection that a server may not take before it has noticed the end of another.
+const (
+	freshTries = 8
+	freshPause = 250 * time.Millisecond
+)
+
+// demandsResumption lists the root through a data channel with a TLS session of its own. nil: not found out.
+func (p *Pool) demandsResumption(ctx context.Context) *bool {
+	cfg := p.cfg.Session
+	cfg.Quirks, cfg.FreshData = p.memory.quirks(), true
+	s, err := session.Dial(wire.Background(ctx), cfg)
+	for try := 1; err != nil && try < freshTries; try++ {
+		p.retireAll() // where the server takes one connection only, it is this one
+		if !pause(ctx, freshPause) {
+			return nil
+		}
+		s, err = session.Dial(wire.Background(ctx), cfg)
+	}
+	if err != nil {
+		return nil
+	}
+	defer s.Close()
+	req := session.TransferRequest{Before: []string{"CWD " + p.absDir("/")}, Verb: "LIST -a"}
+	d, err := s.Transfer(ctx, req)
+	if err == nil {
+		if _, err = io.Copy(io.Discard, io.LimitReader(d, maxListing)); err == nil {
+			_, err = d.Finish(ctx)
+		} else {
+			d.Abort()
+		}
+	}
+	demanded := err != nil
+	var broken *session.DataError
+	if demanded && !sessionReuse(err) && !errors.As(err, &broken) {
+		return nil
+	}
+	return &demanded
+}
+
+// oddities tells in words what is unusual about the server and lived with.
+func (p *Pool) oddities() []string {
+	all := []string{}
+	add := func(is bool, text string) {
+		if is {
+			all = append(all, text)
+		}
+	}
+	q, srv := p.memory.quirks(), p.server()
+	add(q.SerialLogin, "takes the login commands one by one only")
+	add(q.NoEPSV, "refuses EPSV: data connections by PASV")
+	add(q.LateClientHello, "TLS on data connections must wait for the answer to the transfer command")
+	add(q.MLSTFacts != "", "sends all it knows of a file only when asked (OPTS MLST)")
+	add(srv.linksLie, "MLST of a symlink tells the target's type and the link's own size")
+	add(srv.pureFTPd, "stores some names under others: names with a backslash, control characters or a trailing space are refused")
+	add(srv.rang, "sends ranges of files (RANG)")
+	add(p.memory.get().Dots, `listings have "."`)
+	return all
+}
+
+// note adds a problem: what does not work, and what to do about it.
+func (r *Report) note(what, todo string) {
+	r.Problems = append(r.Problems, Problem{What: what, Todo: todo})
+}
+
+// judge names what a user should know.
+func (r *Report) judge(p *Pool) {
+	r.judgeProtection()
+	cannot := func(c Capability) bool { can, known := r.Capabilities[c]; return known && !can }
+	for _, c := range []struct {
+		Capability
+		what, todo string
+	}{
+		{CapSymlink, "symlinks cannot be created", "rsync -L and tar -h store what they lead to"},
+		{CapSetModTime, "times of files cannot be set", "rsync --size-only, tar -m and cp without -p live with that"},
+		{CapSetDirModTime, "times of folders cannot be set", "rsync -O leaves them out"},
+		{CapChmod, "modes cannot be set", "rsync --no-perms leaves them out; umask= says what is shown"},
+		{CapAppend, "nothing can be appended to a file: it is sent whole", ""},
+		{CapKeepsTail, "a file that is changed in the middle is sent whole", ""},
+		{CapRenameReplace, "a file is not replaced in one step: the old one is put aside for a moment", ""},
+		{CapVerify, "the server does not tell sizes, so nothing shows that a file is complete", "verify=none takes the server's word"},
+		{CapExactTimes, "the server has no MLSD: times in listings are to the minute, and exact ones are asked for with MDTM", ""},
+	} {
+		if cannot(c.Capability) {
+			r.note(c.what, c.todo)
+		}
+	}
+	if p.server().pureFTPd {
+		r.note("folders of more than 10,000 names are cut short by Pure-FTPd: ls ends in an error, names can still be opened", "have the server's administrator raise LimitRecursion")
+	}
+	if r.ConnectionsRefused {
+		todo := "a mount makes do with them; max_conns= keeps some free for others"
+		if r.Connections < 2 {
+			todo = "transfers wait for each other; have the server's administrator allow two at least"
+		}
+		r.note(fmt.Sprintf("the server took no more than %d connections", r.Connections), todo)
+	}
+	if a := r.ClockAhead; a != nil && max(*a, -*a) > badClock {
+		r.note(fmt.Sprintf("the server's clock differs by %d seconds", *a), "make and rsync -u compare times: set the clock of one of the two machines")
+	}
+	if len(r.Leftovers) > 0 {
+		r.note(fmt.Sprintf("%d temporary files of mounts are in the folder", len(r.Leftovers)),
+			"those of running mounts go by themselves; remove the others with another client, as mounts do not show them")
+	}
+}
+
+// badClock is a difference of clocks that programs notice, in seconds.
+const badClock = 60
+
+// judgeProtection is the part of judge that concerns secrets.
+func (r *Report) judgeProtection() {
+	if r.Insecure {
+		r.note("the certificate was not checked (insecure_skip_verify): anybody on the way can read and change everything", "use pin= or cacert= instead")
+	}
+	if len(r.Certificates) > 0 && time.Until(r.Certificates[0].NotAfter) < expiresSoon {
+		r.note("the certificate ends on "+r.Certificates[0].NotAfter.Format(time.DateOnly), "have the server's administrator renew it")
+	}
+	if !r.ControlProtected {
+		r.note("the control connection goes on in clear after login (ccc): names of files can be read on the way", "leave ccc out")
+	}
+	if r.DataPort != 0 && !r.DataProtected {
+		r.note("data goes in clear (prot=C): contents can be read and changed on the way", "leave prot=C out")
+	}
+	if r.DataProtected && !r.DataResumed {
+		r.note("data connections do not resume the control connection's TLS session: nothing shows that both lead to the same client, and each costs a full handshake",
+			"session tickets are the server's to give; Pure-FTPd gives them with tls_max=1.2")
+	}
+}
