@@ -134,8 +134,11 @@ func (p *Pool) waitedInVainLocked(ctx context.Context) error {
 	if p.limit.err != nil {
 		return p.limit.err
 	}
+	if p.held == [lanes]int{} { // nobody keeps them from us: the server answers none
+		return &Error{Kind: KindTimeout, Err: wire.ErrTimeout}
+	}
 	kind := KindTimeout
-	if p.limit.learned > 0 {
+	if p.limit.learned > 0 && !p.mute.Load() {
 		kind = KindLimit
 	}
 	return &Error{Kind: kind, Err: errBusy}

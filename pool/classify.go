@@ -17,6 +17,9 @@ import (
 // An *Error in err keeps its kind and gets the operation and the path it lacks.
 func (p *Pool) fail(ctx context.Context, op, path string, err error) *Error {
 	e := p.classify(ctx, op, path, err, judge)
+	if e.Kind == KindTimeout && !errors.Is(e, errBusy) {
+		p.mute.Store(true)
+	}
 	p.counters.failed(e.Kind)
 	return e
 }
@@ -113,6 +116,8 @@ func (p *Pool) loginError(err error) *Error {
 		e.Kind = KindTLSPolicy
 	case e.Kind == KindRefused:
 		e.Kind = KindAuth
+	case errors.As(err, &refused) && e.Kind == KindUnsupported:
+		e.Kind = KindNetwork // no server lacks the login: it is broken at the moment (vsftpd's "500 OOPS")
 	}
 	return e
 }
@@ -139,9 +144,12 @@ func judgeLogin(r wire.Reply) verdict {
 	return judge(r)
 }
 
-// eofAtLogin says that the server hung up without a word: what ProFTPD does beyond MaxInstances.
-func eofAtLogin(e *Error) bool {
-	return e.Kind == KindNetwork && (errors.Is(e.Err, wire.ErrEOF) || errors.Is(e.Err, io.EOF))
+// hungUp says that the server closed a new connection without a word: what ProFTPD does beyond MaxInstances. An end later
+// in the login is a broken network's.
+func (p *Pool) hungUp(e *Error) bool {
+	var greeting *session.GreetingError
+	silent := errors.As(e.Err, &greeting) || p.cfg.Session.TLS == session.TLSImplicit
+	return silent && e.Kind == KindNetwork && (errors.Is(e.Err, wire.ErrEOF) || errors.Is(e.Err, io.EOF))
 }
 
 // sessionReuse says that err is a server's complaint about a data channel that did not resume the control session.

@@ -79,6 +79,7 @@ func (p *Pool) open(background bool) {
 	cfg.Quirks = p.memory.quirks()
 	s, err := session.Dial(ctx, cfg)
 	if err == nil {
+		p.mute.Store(false)
 		p.counters.logins.Add(1)
 		p.counters.handshakes.Add(1)
 		info := s.Info()

@@ -7,8 +7,10 @@ import (
 
 // Back-offs.
 const (
-	firstBackOff  = 200 * time.Millisecond // after a failed connect
-	lastBackOff   = 5 * time.Second
+	firstBackOff = 200 * time.Millisecond // after a failed connect
+	lastBackOff  = 5 * time.Second
+	// lastReconnect is the longest pause while the network is away: somebody waits, and it may be back at any moment.
+	lastReconnect = time.Second
 	firstGrowth   = 30 * time.Second // after the server would not take one more connection
 	lastGrowth    = 10 * time.Minute
 	firstRelogin  = time.Minute // after a refused login: servers lock accounts
@@ -67,6 +69,8 @@ func (l *limit) failed(e *Error, t time.Time) {
 		d = exponential(firstRelogin, lastRelogin, l.failures)
 	case KindTrust, KindTLSPolicy, KindProtocol, KindUnsupported:
 		d = exponential(fatalCoolDown, time.Minute, l.failures)
+	case KindNetwork, KindTimeout:
+		d = jitter(exponential(firstBackOff, lastReconnect, l.failures))
 	default:
 		d = jitter(exponential(firstBackOff, lastBackOff, l.failures))
 	}
@@ -88,10 +92,15 @@ func (p *Pool) dialFailedLocked(e *Error) {
 	if p.closed {
 		return
 	}
-	open := len(p.conns)
+	open := 0 // those lost with the same network say nothing about a limit
+	for c := range p.conns {
+		if c.s.Healthy() {
+			open++
+		}
+	}
 	p.log.Warn("no connection", "err", e, "open", open)
 	switch {
-	case open > 0 && (e.Kind == KindLimit || e.Kind == KindAuth || eofAtLogin(e)):
+	case open > 0 && (e.Kind == KindLimit || e.Kind == KindAuth || p.hungUp(e)):
 		// The same credentials worked a moment ago: a refused login means "too many", too.
 		p.limit.full(open, now)
 	case open > 0:

@@ -34,6 +34,7 @@ type Pool struct {
 	counters *counters
 	memory   *memory
 	srv      atomic.Pointer[serverInfo]
+	mute     atomic.Bool // an operation had to end without a word from the server, and nothing was heard since
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
 	ctx    context.Context

@@ -34,9 +34,19 @@ type budget struct {
 	bound  time.Duration
 }
 
-// newBudget gives an operation p.cfg.Timeout, within ctx and the pool's life.
+// A call of a program may take several operations. Only the first that meets a server which does not answer waits for
+// Timeout; those behind it get this part of it, and no less than leastBudget, until something is heard again.
+const (
+	muteShare   = 4
+	leastBudget = 1500 * time.Millisecond // enough to log in on a slow line
+)
+
+// newBudget gives an operation its time, within ctx and the pool's life.
 func (p *Pool) newBudget(ctx context.Context) *budget {
 	b := &budget{bound: p.cfg.Timeout}
+	if p.mute.Load() {
+		b.bound = min(b.bound, max(b.bound/muteShare, leastBudget))
+	}
 	b.ctx, b.cancel = context.WithCancelCause(ctx)
 	b.timer = time.AfterFunc(b.bound, func() { b.cancel(context.DeadlineExceeded) })
 	return b
@@ -72,7 +82,9 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 			return nil, err
 		}
 		first := p.firstUse(c)
-		if err = fn(b.ctx, c); err == nil {
+		err = fn(b.ctx, c)
+		p.heard(err)
+		if err == nil {
 			return c, nil
 		}
 		lost := c.s.Poisoned() != nil
@@ -103,6 +115,13 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 				return p.settled(b, cl, err)
 			}
 		}
+	}
+}
+
+// heard notes that the server answers.
+func (p *Pool) heard(err error) {
+	if err == nil || said(err) {
+		p.mute.Store(false)
 	}
 }
 

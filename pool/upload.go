@@ -208,6 +208,9 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 	_, err := d.Finish(ctx)
 	if err != nil {
 		lost := c.s.Poisoned() != nil
+		if errors.Is(err, wire.ErrTimeout) {
+			u.p.mute.Store(true)
+		}
 		u.p.release(c)
 		c = nil
 		if !lost || ctx.Err() != nil {

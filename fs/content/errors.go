@@ -37,13 +37,14 @@ func transient(err error) bool {
 	return false
 }
 
-// resumable tells whether an upload that failed so may go on at the offset that the server has.
+// resumable tells whether an upload that failed so may go on, within the same call, at the offset that the server has. A
+// time-out has used up the time of the call; the next one goes on.
 func resumable(err error) bool {
 	if errors.Is(err, errLost) {
 		return false
 	}
 	switch pool.KindOf(err) {
-	case pool.KindNetwork, pool.KindTimeout, pool.KindIncomplete, pool.KindProtocol:
+	case pool.KindNetwork, pool.KindIncomplete, pool.KindProtocol:
 		return true
 	}
 	return false

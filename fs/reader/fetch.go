@@ -142,6 +142,7 @@ func (f *fetch) finishLocked(err error) {
 		if c, ok := err.(*cut); ok {
 			f.err = c.err
 		}
+		f.r.unansweredLocked(f.err)
 	}
 	for _, w := range f.waiters {
 		w.wakeLocked()

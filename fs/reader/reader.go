@@ -57,6 +57,8 @@ type Reader struct {
 	recheck  bool        // ask Revalidate before the next download; guarded by mu
 	reads    uint64      // READs so far, to see whether the handle is in use; guarded by mu
 	idle     idleTimer   // guarded by mu
+	mute     error       // the server did not answer, believed until muteEnd; guarded by mu
+	muteEnd  time.Time   // guarded by mu
 }
 
 // New gives a reader. Nothing goes to the server before the first ReadAt.
@@ -105,10 +107,25 @@ func (r *Reader) stepLocked(ctx context.Context, p []byte, pos int64) (int, erro
 		return n, nil
 	}
 	f := r.comingLocked(pos, len(p))
+	if f == nil && r.mute != nil && time.Now().Before(r.muteEnd) {
+		return 0, r.mute
+	}
 	if f == nil {
 		f = r.startLocked(pos, len(p))
 	}
 	return r.waitLocked(ctx, f, p, pos)
+}
+
+// muteFor is how long READs that need the server are answered with its silence: the kernel asks once more, for the first
+// page alone, before it tells the program of a failure.
+const muteFor = 300 * time.Millisecond
+
+// unansweredLocked notes a download that ended because the server did not answer.
+func (r *Reader) unansweredLocked(err error) {
+	if pool.KindOf(err) != pool.KindTimeout {
+		return
+	}
+	r.mute, r.muteEnd = err, time.Now().Add(muteFor)
 }
 
 // copyLocked copies out of a slot, which stays where it is meanwhile.

@@ -14,9 +14,10 @@ const (
 	Reset                 // RST to both ends
 	Freeze                // nothing passes any more, nothing is closed, until Resume
 	Corrupt               // the next byte is inverted
+	Note                  // nothing but Happened: the test itself acts
 )
 
-func (a Action) String() string { return [...]string{"cut", "reset", "freeze", "corrupt"}[a] }
+func (a Action) String() string { return [...]string{"cut", "reset", "freeze", "corrupt", "note"}[a] }
 
 // Rule orders a fault at a place.
 type Rule struct {

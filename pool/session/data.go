@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -179,7 +180,7 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 		// The server is done with the channel: the next one may be asked for ahead of the reply.
 		_ = d.s.prepare(wire.Background(ctx))
 	}
-	if errors.Is(d.ioErr, wire.ErrTimeout) {
+	if errors.Is(d.ioErr, wire.ErrTimeout) || errors.Is(d.ioErr, os.ErrDeadlineExceeded) {
 		bound = abortTimeout // the server had its time
 	}
 	reply, err := d.finalReply(wire.WithBound(ctx, bound))
@@ -209,6 +210,9 @@ func (d *Data) endUpload(ctx context.Context, bound time.Duration) {
 	}
 	if err := d.conn.closeWrite(); d.ioErr == nil {
 		d.ioErr = err
+	}
+	if d.ioErr != nil {
+		return // what did not leave in the time it had will not be heard either
 	}
 	d.s.line.CountWait(ctx)
 	if err := d.awaitDrain(ctx, bound); d.ioErr == nil {
