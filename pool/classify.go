@@ -144,12 +144,11 @@ func judgeLogin(r wire.Reply) verdict {
 	return judge(r)
 }
 
-// hungUp says that the server closed a new connection without a word: what ProFTPD does beyond MaxInstances. An end later
-// in the login is a broken network's.
+// hungUp says that the server closed a new connection without a word: what ProFTPD does beyond MaxInstances. An end in the
+// middle of a TLS handshake that the server itself agreed to is a broken network's.
 func (p *Pool) hungUp(e *Error) bool {
-	var greeting *session.GreetingError
-	silent := errors.As(e.Err, &greeting) || p.cfg.Session.TLS == session.TLSImplicit
-	return silent && e.Kind == KindNetwork && (errors.Is(e.Err, wire.ErrEOF) || errors.Is(e.Err, io.EOF))
+	implicit := p.cfg.Session.TLS == session.TLSImplicit
+	return e.Kind == KindNetwork && (errors.Is(e.Err, wire.ErrEOF) || implicit && errors.Is(e.Err, io.EOF))
 }
 
 // sessionReuse says that err is a server's complaint about a data channel that did not resume the control session.
