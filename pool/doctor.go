@@ -78,7 +78,7 @@ func (p *Pool) countConnections(ctx context.Context) (n int, refused bool) {
 		s, err := session.Dial(wire.Background(ctx), cfg)
 		if err != nil {
 			e := p.loginError(err)
-			return n, e.Kind == KindLimit || e.Kind == KindAuth || eofAtLogin(e)
+			return n, e.Kind == KindLimit || e.Kind == KindAuth || p.hungUp(e)
 		}
 		defer s.Close()
 	}
