@@ -50,13 +50,35 @@ func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 	if err != nil {
 		return nil, s.fail("readlink", at, err)
 	}
-	if s.cfg.Symlinks == SymlinksContain && !(made && given == target) {
+	if made && s.samePlace(at, given, target) {
+		return []byte(given), 0
+	}
+	if s.cfg.Symlinks == SymlinksContain {
 		var ok bool
 		if target, ok = contain(at, target, s.cfg.Root); !ok {
 			return nil, syscall.EACCES
 		}
 	}
 	return []byte(target), 0
+}
+
+// samePlace says whether the server's target of the link at path is the given one: some servers write another way to the
+// same place. An absolute given target was taken from the root of the mount.
+func (s *Server) samePlace(at, given, target string) bool {
+	if given == target {
+		return true
+	}
+	there := path.Join(parentOf(at), target)
+	if strings.HasPrefix(target, "/") {
+		var ok bool
+		if there, ok = below(path.Clean(target), path.Clean("/"+s.cfg.Root)); !ok {
+			return false
+		}
+	}
+	if strings.HasPrefix(given, "/") {
+		return path.Clean(given) == there
+	}
+	return path.Join(parentOf(at), given) == there
 }
 
 // target gives what the server says of a link; it is remembered with the link's attributes.

@@ -270,6 +270,12 @@ func TestLinkMadeHereReadsBackAsGiven(t *testing.T) {
 	if string(got) != "/foobar" || errno != 0 {
 		t.Errorf("%q %v, want what was given", got, errno)
 	}
+	// A server that writes the same place in another way.
+	r.put("/l", pool.Entry{Type: pool.TypeSymlink, Target: "foobar"})
+	s.cfg.Cache.Forget("/l")
+	if got, errno := l.Readlink(quiet()); string(got) != "/foobar" || errno != 0 {
+		t.Errorf("%q %v, want what was given", got, errno)
+	}
 	// A server that does not tell targets.
 	r.put("/l", pool.Entry{Type: pool.TypeSymlink})
 	r.refuse = map[string]pool.Kind{"readlink": pool.KindUnsupported}

@@ -254,56 +254,6 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 }
 
-// TestSecretsStayInside: wherever the password came from, neither the process list nor its environment shows it.
-func TestSecretsStayInside(t *testing.T) {
-	s := cell{lab.ProFTPD, false, "1.3"}.start(t)
-	bare := strings.TrimPrefix(s.URL, "ftps://"+s.User+"@")
-	for _, way := range []struct {
-		name, url string
-		env       []string
-	}{
-		{"URL", "ftps://" + s.User + ":" + s.Password + "@" + bare, nil},
-		{"environment", s.URL, []string{"FTPSFS_PASSWORD=" + s.Password}},
-	} {
-		t.Run(way.name, func(t *testing.T) {
-			dir := lab.Folder(t, "ftpsfs-mnt-")
-			cmd := exec.Command(lab.Binary(t), "-o", "cacert="+s.CAFile+",state_dir="+stateDir(t), way.url, dir)
-			cmd.Env = append(os.Environ(), way.env...)
-			out, err := output(cmd, time.Minute)
-			if err != nil {
-				t.Fatalf("%v %s", err, out)
-			}
-			t.Cleanup(func() { abort(dir) })
-			if strings.Contains(out, s.Password) {
-				t.Errorf("the warning tells the password: %s", out)
-			}
-			if (way.name == "URL") != (out != "") {
-				t.Errorf("said %q", out)
-			}
-			pid := processOf(t, dir)
-			for _, file := range []string{"cmdline", "environ"} {
-				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-				must(t, err)
-				if strings.Contains(string(b), s.Password) {
-					t.Errorf("/proc/PID/%s shows the password", file)
-				}
-			}
-			mounts, err := os.ReadFile("/proc/self/mounts")
-			must(t, err)
-			status, _ := ftpsfs(t, "status", dir, "--json")
-			for where, text := range map[string]string{"/proc/mounts": string(mounts), "status": status} {
-				if strings.Contains(text, s.Password) {
-					t.Errorf("%s shows the password", where)
-				}
-			}
-			if out, code := ftpsfs(t, "umount", dir); code != 0 {
-				t.Errorf("umount: %s", out)
-			}
-			endsSoon(t, pid)
-		})
-	}
-}
-
 // TestUsage: mistakes of the command line have exit status 1, say what is wrong and mount nothing.
 func TestUsage(t *testing.T) {
 	dir := lab.Folder(t, "ftpsfs-mnt-")

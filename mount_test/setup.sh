@@ -46,6 +46,7 @@ if [[ $what != demo ]]; then
 	need /usr/lib/proftpd/mod_tls.so proftpd-mod-crypto
 	need /usr/lib/x86_64-linux-gnu/libwrap.so.0 libwrap0
 	need openssl openssl
+	need dbus-daemon dbus-daemon
 	need rsync rsync
 	need curl curl
 	need lftp lftp

@@ -54,6 +54,10 @@ func manglesName(base string) bool {
 // base is the server's path of the mount's root, without a slash at its end; "" for the server's root.
 func (p *Pool) base() string { return p.server().base }
 
+// Root is the server's path of the mount's root, as the server writes absolute paths; "" is the server's root. It is known
+// from the first login on.
+func (p *Pool) Root() string { return p.base() }
+
 // basePath joins what the server said of the login folder and what the URL says.
 func basePath(home, root string) string {
 	if strings.HasPrefix(root, "/") {

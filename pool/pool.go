@@ -34,6 +34,8 @@ type Config struct {
 	Timeout  time.Duration  // no progress for this long, retries included, ends an operation
 	Verify   Verify         // what Finish compares after an upload
 	ReadOnly bool           // never try anything that writes, probes included
+	// RawTargets leaves the targets of symlinks as the server tells them.
+	RawTargets bool
 	// LearnedFile keeps what was found out about this server between mounts; "" keeps it in memory.
 	LearnedFile string
 	Log         *slog.Logger

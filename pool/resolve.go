@@ -171,7 +171,8 @@ func zoneOffset(listed, exact time.Time) (time.Duration, bool) {
 }
 
 // Readlink gives where a symlink points. A target on the server that is an absolute path below the mount's root comes as a
-// path relative to the link's folder, as the server's root is not the mount's; others come as the server tells them.
+// path relative to the link's folder, as the server's root is not the mount's; others come as the server tells them, and all
+// do with Config.RawTargets.
 func (p *Pool) Readlink(ctx context.Context, name string) (string, error) {
 	if isRoot(name) {
 		return "", p.fail(ctx, "readlink", name, &Error{Kind: KindIsDir})
@@ -194,7 +195,7 @@ func (p *Pool) Readlink(ctx context.Context, name string) (string, error) {
 
 // target turns what a server says of a link in dir into what is true within the mount.
 func (p *Pool) target(raw, dir string) string {
-	if !strings.HasPrefix(raw, "/") {
+	if p.cfg.RawTargets || !strings.HasPrefix(raw, "/") {
 		return raw
 	}
 	inside, ok := strings.CutPrefix(path.Clean(raw)+"/", p.base()+"/")

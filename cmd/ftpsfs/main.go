@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,10 +83,8 @@ func (p *program) start() error {
 	if p.scrubbed, err = daemon.Scrubbed(&p.secrets); err != nil {
 		return exitcode.NewSystem("the password was lost on the way", err, "")
 	}
-	if os.Getenv("PATH") == "" { // mount(8) takes it away; fusermount3 is looked for in it
-		if err := os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
-			return err
-		}
+	if err := completeEnvironment(); err != nil {
+		return err
 	}
 	name, args := filepath.Base(p.args[0]), p.args[1:]
 	if strings.HasPrefix(name, "mount.") {
@@ -104,6 +103,23 @@ func (p *program) start() error {
 		}
 	}
 	return p.mountCommand(args)
+}
+
+// completeEnvironment puts back what mount(8) takes away: fusermount3 is looked for in PATH, configuration, netrc and state
+// below HOME.
+func completeEnvironment() error {
+	missing := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	if u, err := user.Current(); err == nil {
+		missing["HOME"] = u.HomeDir
+	}
+	for name, value := range missing {
+		if os.Getenv(name) == "" {
+			if err := os.Setenv(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // interruptible is a context that ends at the first signal which asks the program to end.

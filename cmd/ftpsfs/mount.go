@@ -61,7 +61,7 @@ func poolConfig(o options.Options, login credential, dir state.Dir, ask dialog, 
 	}
 	cfg := pool.Config{
 		Session: s, Root: o.Target.Root, MaxConns: o.MaxConns, Timeout: o.Timeout,
-		Verify: o.Verify, ReadOnly: o.ReadOnly, Log: log,
+		Verify: o.Verify, ReadOnly: o.ReadOnly, RawTargets: o.Symlinks == fs.SymlinksRaw, Log: log,
 	}
 	if dir != "" {
 		cfg.LearnedFile = dir.Server(o.Target.Host, o.Target.Port)
@@ -130,7 +130,7 @@ func (r *rooms) mount(o options.Options, mountpoint string, log *slog.Logger) er
 	}
 	cfg := fs.Config{
 		Mountpoint: mountpoint, Source: o.Target.String(), Remote: r.pool, Cache: r.cache, Content: r.content,
-		Root: absoluteRoot(o.Target.Root), Symlinks: o.Symlinks,
+		Root: r.pool.Root(), Symlinks: o.Symlinks,
 		AttrTTL: o.AttrTTL, DirTTL: o.DirTTL, NegTTL: o.NegTTL,
 		ReadOnly: o.ReadOnly, AllowOther: o.AllowOther, UID: uid, GID: gid,
 		MountOptions: o.Kernel, Debug: o.Debug, Log: log,
@@ -141,14 +141,6 @@ func (r *rooms) mount(o options.Options, mountpoint string, log *slog.Logger) er
 	var err error
 	r.server, err = fs.Mount(cfg)
 	return err
-}
-
-// absoluteRoot is the root as the server writes it, where the URL says so.
-func absoluteRoot(root string) string {
-	if path.IsAbs(root) {
-		return root
-	}
-	return ""
 }
 
 // close ends what connect made, in the opposite order. The kernel's mount must be gone.

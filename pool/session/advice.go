@@ -11,7 +11,7 @@ import (
 func advice(verb string, r wire.Reply) string {
 	switch r.Code {
 	case 332:
-		return "server wants an account besides the password"
+		return "server wants an account besides the password: give it with account="
 	case 421:
 		return "server takes no more connections at present; max_conns= uses fewer"
 	case 431:

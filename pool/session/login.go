@@ -236,14 +236,19 @@ func (s *Session) attachLibrary(cred credentials, done []wire.Exchange) error {
 	return nil
 }
 
-// foldAccount makes the reply to ACCT the one to PASS or USER, as the library knows no accounts.
+// foldAccount makes the reply to ACCT the one to PASS or USER, whichever asked for it, as the library knows no accounts. A
+// PASS between a USER that asked and the ACCT was sent in vain.
 func foldAccount(done []wire.Exchange) []wire.Exchange {
 	out := make([]wire.Exchange, 0, len(done))
+	asked := -1
 	for _, x := range done {
-		last := len(out) - 1
-		if wire.Verb(x.Cmd) == "ACCT" && last >= 0 && out[last].Reply.Code == 332 {
-			out[last].Reply = x.Reply
+		if wire.Verb(x.Cmd) == "ACCT" && asked >= 0 {
+			out[asked].Reply = x.Reply
+			out = out[:asked+1]
 			continue
+		}
+		if x.Reply.Code == 332 && asked < 0 {
+			asked = len(out)
 		}
 		out = append(out, x)
 	}
