@@ -61,7 +61,7 @@ func (d *dataPort) forget() {
 const factsTime = "type=file;size=%d;modify=20200102030405; %s"
 
 // answer does one command of a session and gives the final reply.
-func (f *fake) answer(line string, say func(string), s script, config *tls.Config) string {
+func (f *fake) answer(line string, say func(string), s script, config *tls.Config, data *dataPort) string {
 	verb, arg, _ := strings.Cut(line, " ")
 	name := path.Base(arg)
 	f.mu.Lock()
@@ -71,8 +71,8 @@ func (f *fake) answer(line string, say func(string), s script, config *tls.Confi
 	case "FEAT":
 		return "211-Features\r\n EPSV\r\n SIZE\r\n MLST type*;size*;modify*;\r\n MLSD\r\n211 End"
 	case "EPSV":
-		f.data.forget()
-		return fmt.Sprintf("229 here (|||%d|)", f.data.port)
+		data.forget()
+		return fmt.Sprintf("229 here (|||%d|)", data.port)
 	case "SIZE":
 		if there {
 			return fmt.Sprintf("213 %d", len(content))
@@ -87,7 +87,7 @@ func (f *fake) answer(line string, say func(string), s script, config *tls.Confi
 		}
 		return "550 no such file"
 	case "MLSD", "RETR", "STOR":
-		return f.transfer(verb, name, say, strings.Contains(s.plain, verb), config)
+		return f.transfer(verb, name, say, s, config, data)
 	case "CWD", "NOOP":
 		return "250 ok"
 	}
@@ -95,19 +95,23 @@ func (f *fake) answer(line string, say func(string), s script, config *tls.Confi
 }
 
 // transfer uses the next data connection. One that is not protected reads whatever comes.
-func (f *fake) transfer(verb, name string, say func(string), plain bool, config *tls.Config) string {
+func (f *fake) transfer(verb, name string, say func(string), s script, config *tls.Config, data *dataPort) string {
 	var conn net.Conn
 	select {
-	case conn = <-f.data.came:
+	case conn = <-data.came:
 	case <-time.After(5 * time.Second):
 		return "425 nobody called"
 	}
 	defer conn.Close()
 	say("150 go on")
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // a test that hangs ends
+	plain := strings.Contains(s.plain, verb)
 	if !plain {
 		c := tls.Server(conn, config)
 		defer c.Close()
+		if s.strict != nil && !s.strict.resumed(c) {
+			return "425 Unable to build data connection: TLS session of data connection not resumed."
+		}
 		conn = c
 	}
 	f.mu.Lock()

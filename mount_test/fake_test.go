@@ -16,6 +16,7 @@ import (
 // fake is a server that follows a script and keeps what it is told, so that a test can prove that a client stopped in
 // time. What the script leaves out of a session with one flat folder, it does as FTP has it.
 type fake struct {
+	t    *testing.T
 	addr string
 	data *dataPort
 
@@ -36,6 +37,8 @@ type script struct {
 	// plainAuth goes on in clear behind 234.
 	plainAuth bool
 	plain     string // verbs whose data channels it does not protect, though it said that it would
+	// strict demands that data channels resume the TLS session of their control connection, with its newest ticket alone.
+	strict *strict
 }
 
 // become changes how the fake behaves from the next connection on.
@@ -52,7 +55,7 @@ func startFake(t *testing.T, s script) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{addr: l.Addr().String(), script: s, data: newDataPort(t), files: map[string][]byte{}}
+	f := &fake{t: t, addr: l.Addr().String(), script: s, data: newDataPort(t), files: map[string][]byte{}}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	open := map[net.Conn]bool{}
@@ -91,6 +94,10 @@ func (f *fake) serve(conn net.Conn, s script) {
 	if s.cert != nil {
 		config.Certificates = []tls.Certificate{s.cert.TLS}
 	}
+	data := f.data
+	if s.strict != nil {
+		config, data = s.strict.session(config), newDataPort(f.t)
+	}
 	if s.implicit {
 		conn = tls.Server(conn, config)
 	}
@@ -117,7 +124,7 @@ func (f *fake) serve(conn net.Conn, s script) {
 		verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(line)), " ")
 		reply, known := s.replies[verb]
 		if !known && s.serves {
-			say(f.answer(strings.TrimSpace(line), say, s, config))
+			say(f.answer(strings.TrimSpace(line), say, s, config, data))
 			continue
 		}
 		if !known {

@@ -123,7 +123,7 @@ func TestRefusedByStrictServers(t *testing.T) {
 // which Go's TLS cannot. The mount is refused with the reason.
 func TestResumptionThatCannotBe(t *testing.T) {
 	s := cell{lab.ProFTPD, false, "1.2"}.start(t, "TLSSessionTickets off")
-	refused(t, s.URL, s.Password, []string{"cacert=" + s.CAFile}, []string{"resume"})
+	refused(t, s.URL, s.Password, []string{"cacert=" + s.CAFile}, []string{"tlssessiontickets on"})
 }
 
 // refused runs a mount that must fail.
@@ -210,4 +210,46 @@ func deafPort(t *testing.T) string {
 	}
 	t.Fatal("the queue of a listener does not fill")
 	return ""
+}
+
+// TestPolicyReplies: what RFC 2228 and RFC 4217 have servers say about protection is told in words, with the server's own
+// and with the option that helps, wherever in a session it comes.
+func TestPolicyReplies(t *testing.T) {
+	ca := lab.NewAuthority(t)
+	cert := ca.Issue(t, lab.CertSpec{})
+	for _, c := range []struct {
+		name    string
+		replies []string // verb and reply
+		option  string
+		says    []string // all of them, in lower case
+	}{
+		{"421 as greeting", []string{"", "421 too busy"}, "", []string{"421", "too busy", "max_conns"}},
+		{"421 at login", []string{"PASS", "421 not now"}, "", []string{"421", "not now", "max_conns"}},
+		{"431 at AUTH", []string{"AUTH", "431 no certificate today"}, "", []string{"431", "no certificate today", "administrator"}},
+		{"534 at AUTH", []string{"AUTH", "534 not from there"}, "", []string{"534", "not from there", "tls=implicit"}},
+		{"534 at CCC", []string{"CCC", "534 not here"}, "ccc", []string{"534", "not here", "without ccc"}},
+		{"533 at CCC", []string{"CCC", "533 not here"}, "ccc", []string{"533", "not here", "without ccc"}},
+		{"534 at PROT", []string{"PROT", "534 level forbidden"}, "", []string{"534", "level forbidden", "prot=c"}},
+		{"534 at PROT C", []string{"PROT", "534 level forbidden"}, "prot=C", []string{"534", "level forbidden", "without prot=c"}},
+		{"536 at PROT", []string{"PROT", "536 level unknown"}, "", []string{"536", "level unknown", "prot=c"}},
+		{"431 at PROT", []string{"PROT", "431 no resources"}, "", []string{"431", "no resources", "administrator"}},
+		{"521 at a transfer", []string{"MLSD", "521 not with this setting"}, "", []string{"521", "not with this setting", "prot=c"}},
+		{"521 at a transfer in clear", []string{"MLSD", "521 not with this setting"}, "prot=C", []string{"521", "not with this setting", "without prot=c"}},
+		{"522 at a transfer", []string{"MLSD", "522 negotiation failed"}, "", []string{"522", "negotiation failed", "resume", "tls_max="}},
+		{"522 at a transfer in clear", []string{"MLSD", "522 PROT P required"}, "prot=C", []string{"522", "prot p required", "without prot=c"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := script{cert: &cert, serves: true, replies: with(goodSession(), c.replies...)}
+			s.greeting = s.replies[""]
+			f := startFake(t, s)
+			options := []string{"cacert=" + ca.File, "connect_timeout=3s", "timeout=4s", "max_conns=1"}
+			if c.option != "" {
+				options = append(options, c.option)
+			}
+			for _, words := range c.says {
+				refused(t, "ftps://someone@"+f.addr+"/", secretPassword, options, []string{words})
+			}
+		})
+	}
 }

@@ -175,10 +175,14 @@ func dataFailed(err error) bool {
 }
 
 // reuseError says in words what could not be cured with a fresh connection.
-func reuseError(err error) *Error {
+func (p *Pool) reuseError(err error) *Error {
+	try := "try -o tls_max=1.2"
+	if p.server().tlsVersion == tls.VersionTLS12 {
+		try = "with TLS 1.2 that takes session tickets, which the server does not give: have them turned on (ProFTPD: TLSSessionTickets on), or TLS 1.3"
+	}
 	e := &Error{Kind: KindTLSPolicy, Err: err,
-		Advice: "the server demands that data channels resume the TLS session of the control connection and does not accept how: " +
-			"try -o tls_max=1.2, or turn the demand off on the server (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired)"}
+		Advice: "the server demands that data connections resume the TLS session of the control connection and does not accept how; " + try +
+			"; or have the demand turned off (ProFTPD: TLSOptions NoSessionReuseRequired, vsftpd: require_ssl_reuse=NO)"}
 	var refused *wire.ReplyError
 	if errors.As(err, &refused) {
 		e.Code, e.Reply, e.Err = refused.Reply.Code, oneLine(refused.Reply), nil

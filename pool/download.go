@@ -230,7 +230,7 @@ func (d *download) ended() error {
 		d.mu.Unlock()
 		return io.EOF
 	case sessionReuse(err):
-		return d.failed(reuseError(err))
+		return d.failed(d.p.reuseError(err))
 	}
 	e := d.p.classify(d.p.ctx, "read", d.name, err, judge)
 	if err == nil || e.Code != 0 || dataFailed(err) {

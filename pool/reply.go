@@ -76,7 +76,7 @@ func judge(r wire.Reply) verdict {
 		return verdict{KindNetwork, true}
 	case 425, 426:
 		return verdict{KindNetwork, true}
-	case 431, 522, 533, 534, 536:
+	case 431, 521, 522, 533, 534, 536:
 		return verdict{KindTLSPolicy, true}
 	case 452:
 		return verdict{KindNoSpace, true}

@@ -92,7 +92,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 		p.release(c)
 		switch {
 		case reuse && fresh:
-			return nil, reuseError(err)
+			return nil, p.reuseError(err)
 		case reuse:
 			// Tickets die of age, and all connections are about as old: a new one is tried, once.
 			fresh = true

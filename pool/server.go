@@ -21,9 +21,10 @@ type serverInfo struct {
 
 	mlst bool // MLST and MLSD
 	// linksLie: MLST follows a symlink for the type, but gives the link's own size and mode (ProFTPD).
-	linksLie bool
-	pureFTPd bool // creates other names than it was told
-	rang     bool // RANG a b: a RETR ends by itself (draft-bryan-ftp-range)
+	linksLie   bool
+	pureFTPd   bool // creates other names than it was told
+	tlsVersion uint16
+	rang       bool // RANG a b: a RETR ends by itself (draft-bryan-ftp-range)
 }
 
 // server gives what is known; zero before the first login.
@@ -31,7 +32,7 @@ func (p *Pool) server() *serverInfo { return p.srv.Load() }
 
 // newServerInfo reads a session.
 func newServerInfo(address, root string, info session.Info) *serverInfo {
-	s := &serverInfo{greeting: info.Greeting, features: info.Features, base: basePath(info.Home, root)}
+	s := &serverInfo{greeting: info.Greeting, features: info.Features, base: basePath(info.Home, root), tlsVersion: info.Control.Version}
 	facts, mlst := info.Features["MLST"]
 	_, mlsd := info.Features["MLSD"]
 	s.mlst = mlst || mlsd

@@ -178,7 +178,7 @@ func (u *upload) reuse(err error) *Error {
 	recent := u.p.reuseAt.Sub(again) < time.Minute
 	u.p.mu.Unlock()
 	u.p.retireAll()
-	e := reuseError(err)
+	e := u.p.reuseError(err)
 	if !recent {
 		e.Kind = KindNetwork
 	}

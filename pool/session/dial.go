@@ -131,7 +131,7 @@ func (s *Session) auth(ctx context.Context) error {
 		return s.explain(err)
 	case !r.OK():
 		e := s.line.ReplyError("AUTH TLS", r)
-		e.Advice = advice("AUTH TLS", r)
+		e.Advice = s.advice("AUTH TLS", r)
 		return e
 	}
 	return nil

@@ -207,7 +207,7 @@ func (s *Session) checkProtection(m map[string]wire.Reply) error {
 		return nil
 	}
 	e := s.line.ReplyError(s.protCommand(), m["PROT"])
-	if e.Advice = advice("PROT", m["PROT"]); e.Advice == "" && !s.cfg.ProtClear {
+	if e.Advice = s.advice("PROT", m["PROT"]); e.Advice == "" && !s.cfg.ProtClear {
 		e.Advice = "server refuses to protect data; prot=C would send it in clear"
 	}
 	return e

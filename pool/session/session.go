@@ -169,7 +169,7 @@ func (s *Session) explain(err error) error {
 // refusal makes an error of a reply, with advice where there is some.
 func (s *Session) refusal(cmd string, r wire.Reply) error {
 	e := s.line.ReplyError(cmd, r)
-	e.Advice = advice(wire.Verb(cmd), r)
+	e.Advice = s.advice(wire.Verb(cmd), r)
 	return e
 }
 
