@@ -57,6 +57,7 @@ type waiter struct {
 	ready   chan struct{} // closed when c or err is set
 	c       *conn         // set under Pool.mu before ready is closed
 	err     error
+	signs   int64     // of life of the server until it queued
 	pressAt time.Time // when it may ask others to make room although short dialogues are under way
 }
 
@@ -94,7 +95,7 @@ func (p *Pool) wait(ctx context.Context, cl claim) (*conn, error) {
 	p.mu.Lock()
 	if i := slices.Index(p.queue, w); i >= 0 {
 		p.queue = slices.Delete(p.queue, i, i+1)
-		err := p.waitedInVainLocked(ctx)
+		err := p.waitedInVainLocked(ctx, w)
 		p.pumpLocked()
 		p.mu.Unlock()
 		return nil, err
@@ -118,6 +119,7 @@ func (p *Pool) enqueue(w *waiter) error {
 	case len(p.conns) == 0 && p.limit.err != nil && hopeless(p.limit.err.Kind) && p.now().Before(p.limit.dialAt):
 		return p.limit.err
 	}
+	w.signs = p.signs()
 	w.pressAt = p.now().Add(pressAfter)
 	p.queue = append(p.queue, w)
 	p.startLocked()
@@ -125,20 +127,29 @@ func (p *Pool) enqueue(w *waiter) error {
 	return nil
 }
 
-// waitedInVainLocked says why there was no connection within ctx.
-func (p *Pool) waitedInVainLocked(ctx context.Context) error {
+// signs counts what the server gave as signs of life: answers, content taken and given.
+func (p *Pool) signs() int64 {
+	return p.silence.words() + p.counters.bytesIn.Load() + p.counters.bytesOut.Load()
+}
+
+// waitedInVainLocked says why there was no connection for w within ctx.
+func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	if p.limit.err != nil {
-		return p.limit.err
+	switch e := p.limit.err; {
+	case e == nil:
+	case e.Kind == KindNetwork: // it was tried for as long as there was time
+		return &Error{Kind: KindTimeout, Err: e, Advice: e.Advice}
+	default:
+		return e
 	}
-	if p.held == [lanes]int{} { // nobody keeps them from us: the server answers none
+	if p.signs() == w.signs { // nobody got any further
 		return &Error{Kind: KindTimeout, Err: wire.ErrTimeout}
 	}
 	kind := KindTimeout
-	if p.limit.learned > 0 && !p.mute.Load() {
+	if p.limit.learned > 0 && !p.silence.now() {
 		kind = KindLimit
 	}
 	return &Error{Kind: kind, Err: errBusy}
@@ -219,7 +230,7 @@ func (p *Pool) pumpLocked() {
 	}
 	clear(p.queue[len(kept):])
 	p.queue = kept
-	p.dialLocked(dials-p.dialing-p.serviced, most, now, !foreground)
+	p.dialLocked(dials-(p.dialing-p.slow)-p.serviced, most, now, !foreground)
 	p.pressLocked(blocked)
 }
 
@@ -263,7 +274,7 @@ func (p *Pool) dialLocked(n, most int, now time.Time, background bool) {
 		p.poke() // the janitor comes back at dialAt
 		return
 	}
-	for n = min(n, most-len(p.conns)-p.dialing); n > 0; n-- {
+	for n = min(n, most-len(p.conns)-(p.dialing-p.slow)); n > 0; n-- {
 		if !p.spawnLocked(func() { p.open(background) }) {
 			return
 		}

@@ -18,7 +18,7 @@ import (
 func (p *Pool) fail(ctx context.Context, op, path string, err error) *Error {
 	e := p.classify(ctx, op, path, err, judge)
 	if e.Kind == KindTimeout && !errors.Is(e, errBusy) {
-		p.mute.Store(true)
+		p.silence.begin(p.now())
 	}
 	p.counters.failed(e.Kind)
 	return e

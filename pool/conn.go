@@ -77,9 +77,13 @@ func (p *Pool) open(background bool) {
 	defer cancel()
 	cfg := p.cfg.Session
 	cfg.Quirks = p.memory.quirks()
+	d := &dial{}
+	overdue := time.AfterFunc(slowDial, func() { p.hedge(d) })
+	cfg.Greeted = func() { overdue.Stop() }
 	s, err := session.Dial(ctx, cfg)
+	overdue.Stop()
 	if err == nil {
-		p.mute.Store(false)
+		p.silence.end()
 		p.counters.logins.Add(1)
 		p.counters.handshakes.Add(1)
 		info := s.Info()
@@ -88,29 +92,59 @@ func (p *Pool) open(background bool) {
 		// A line written, nothing waited for: the first transfer finds its data channel made.
 		_ = s.Prepare(wire.Background(p.ctx))
 	}
-	if !p.opened(s, err) {
+	if !p.opened(s, d, err) {
 		s.Close()
 	}
 }
 
+// A connect may be waiting for packets that were lost while the network was away, and TCP sends them again ever more seldom.
+// So when the server was silent before and does not greet within slowDial, another one is made beside it, at most mostSlow.
+const (
+	slowDial = 2500 * time.Millisecond
+	mostSlow = 2
+)
+
+// dial is a connect under way. Guarded by Pool.mu.
+type dial struct {
+	hedged bool // another one may be made beside it
+	over   bool
+}
+
+// hedge lets another connect be made beside a slow one.
+func (p *Pool) hedge(d *dial) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d.over || p.slow == mostSlow || p.limit.failures == 0 && !p.silence.now() {
+		return
+	}
+	d.hedged = true
+	p.slow++
+	p.pumpLocked()
+}
+
 // opened takes the outcome of a dial. It reports false when the session is not wanted any more.
-func (p *Pool) opened(s *session.Session, err error) bool {
+func (p *Pool) opened(s *session.Session, d *dial, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialing--
+	d.over = true
+	if d.hedged {
+		p.slow--
+	}
 	if err != nil {
 		p.dialFailedLocked(p.loginError(err))
 		p.pumpLocked()
 		return true
 	}
-	if p.closed {
+	now := p.now()
+	if p.closed || d.hedged && len(p.conns) >= p.limit.now(p.cfg.MaxConns, now) {
 		return false
 	}
-	now := p.now()
 	p.nextID++
 	c := &conn{s: s, id: p.nextID, born: now, proven: now, used: now}
 	p.conns[c] = struct{}{}
 	p.limit.grew(len(p.conns), p.cfg.MaxConns)
+	p.connectedLocked()
 	p.idle = append(p.idle, c)
 	p.pumpLocked()
 	p.poke()

@@ -98,7 +98,7 @@ func (p *Pool) dialFailedLocked(e *Error) {
 			open++
 		}
 	}
-	p.log.Warn("no connection", "err", e, "open", open)
+	p.warnLocked(e, open, now)
 	switch {
 	case open > 0 && (e.Kind == KindLimit || e.Kind == KindAuth || p.hungUp(e)):
 		// The same credentials worked a moment ago: a refused login means "too many", too.
@@ -111,6 +111,39 @@ func (p *Pool) dialFailedLocked(e *Error) {
 		p.failWaitersLocked(e, hopeless(e.Kind))
 	}
 	p.poke()
+}
+
+// warnEvery is how often failures to connect of one kind are told.
+const warnEvery = time.Minute
+
+// warnings are the failures to connect in the log. Guarded by Pool.mu.
+type warnings struct {
+	at         map[Kind]time.Time // when each kind was told last
+	suppressed int                // not told since the last time
+	told       bool               // and nothing of a success since
+}
+
+// warnLocked tells of a failed connect: while it goes on, or comes and goes, each kind once in a while.
+func (p *Pool) warnLocked(e *Error, open int, now time.Time) {
+	w := &p.warned
+	if last, ok := w.at[e.Kind]; ok && now.Sub(last) < warnEvery {
+		w.suppressed++
+		p.log.Debug("no connection", "err", e, "open", open)
+		return
+	}
+	p.log.Warn("no connection", "err", e, "open", open, "suppressed", w.suppressed)
+	if w.at == nil {
+		w.at = map[Kind]time.Time{}
+	}
+	w.at[e.Kind], w.suppressed, w.told = now, 0, true
+}
+
+// connectedLocked tells that it works again, where a failure was told.
+func (p *Pool) connectedLocked() {
+	if p.warned.told {
+		p.warned.told = false
+		p.log.Info("connected again", "suppressed", p.warned.suppressed)
+	}
 }
 
 // failWaitersLocked ends the waiting of all, or of those who wanted the first answer.

@@ -34,7 +34,7 @@ type Pool struct {
 	counters *counters
 	memory   *memory
 	srv      atomic.Pointer[serverInfo]
-	mute     atomic.Bool // an operation had to end without a word from the server, and nothing was heard since
+	silence  silence
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
 	ctx    context.Context
@@ -52,6 +52,8 @@ type Pool struct {
 	held     [lanes]int          // connections held, by lane. guarded by mu
 	serviced int                 // connections that the janitor has for a moment. guarded by mu
 	dialing  int                 // guarded by mu
+	warned   warnings            // guarded by mu
+	slow     int                 // of these, for so long that others are made beside them; guarded by mu
 	queue    []*waiter           // oldest first. guarded by mu
 	pressed  int                 // holders that were asked to make room and have not yet. guarded by mu
 	limit    limit               // guarded by mu

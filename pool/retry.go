@@ -32,23 +32,16 @@ type budget struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	bound  time.Duration
+	short  bool // it began with less than bound, the server being silent
 }
-
-// A call of a program may take several operations. Only the first that meets a server which does not answer waits for
-// Timeout; those behind it get this part of it, and no less than leastBudget, until something is heard again.
-const (
-	muteShare   = 4
-	leastBudget = 1500 * time.Millisecond // enough to log in on a slow line
-)
 
 // newBudget gives an operation its time, within ctx and the pool's life.
 func (p *Pool) newBudget(ctx context.Context) *budget {
 	b := &budget{bound: p.cfg.Timeout}
-	if p.mute.Load() {
-		b.bound = min(b.bound, max(b.bound/muteShare, leastBudget))
-	}
 	b.ctx, b.cancel = context.WithCancelCause(ctx)
-	b.timer = time.AfterFunc(b.bound, func() { b.cancel(context.DeadlineExceeded) })
+	first := p.silence.wait(b.bound, p.now())
+	b.short = first < b.bound
+	b.timer = time.AfterFunc(first, func() { b.cancel(context.DeadlineExceeded) })
 	return b
 }
 
@@ -80,6 +73,10 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 		c, err := p.acquire(b.ctx, cl.claim)
 		if err != nil {
 			return nil, err
+		}
+		if b.short && !p.silence.now() {
+			b.short = false
+			b.progress()
 		}
 		first := p.firstUse(c)
 		err = fn(b.ctx, c)
@@ -121,7 +118,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 // heard notes that the server answers.
 func (p *Pool) heard(err error) {
 	if err == nil || said(err) {
-		p.mute.Store(false)
+		p.silence.end()
 	}
 }
 

@@ -209,7 +209,7 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 	if err != nil {
 		lost := c.s.Poisoned() != nil
 		if errors.Is(err, wire.ErrTimeout) {
-			u.p.mute.Store(true)
+			u.p.silence.begin(u.p.now())
 		}
 		u.p.release(c)
 		c = nil

@@ -65,6 +65,8 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Log  *slog.Logger // dialogue at debug level, secrets redacted
 
+	// Greeted is told when a server has greeted, before anything is sent; nil: nobody.
+	Greeted func()
 	// Counter is told of commands, waits, data channels and bytes; nil: nobody.
 	Counter Counter
 	// Quirks are what earlier sessions with this server learned (Info().Quirks); the owner may change it between calls

@@ -105,6 +105,9 @@ func (s *Session) open(ctx context.Context, raw net.Conn) error {
 		line.Close()
 		return s.refusal("", r)
 	}
+	if s.cfg.Greeted != nil {
+		s.cfg.Greeted()
+	}
 	if s.cfg.TLS == TLSExplicit {
 		if err := s.auth(ctx); err != nil {
 			line.Close()
