@@ -51,7 +51,9 @@ func mountFaulty(t *testing.T, s *lab.Server, host string, options ...string) *f
 	return f
 }
 
-func (f *faulty) folderName(i int) string { return fmt.Sprintf("%s-%d", f.host, i) }
+// folderName goes against the order of names: a mount lists ahead what a walk comes to next, and these are filled on the
+// server before they are looked into.
+func (f *faulty) folderName(i int) string { return fmt.Sprintf("%s-%03d", f.host, faultFolders-i) }
 
 // folder gives an empty folder that the mount has not looked into yet.
 func (f *faulty) folder(t *testing.T) string {
@@ -85,6 +87,31 @@ func within(t *testing.T, what string, bound time.Duration, call func() error) e
 		t.Fatalf("%s: hangs for %v", what, bound+30*time.Second)
 		return nil
 	}
+}
+
+// store writes a file and checks how long each call took: every one of them may be the one that waits.
+func (f *faulty) store(name string, content []byte) error {
+	slowest := time.Duration(0)
+	timed := func(call func() error) error {
+		start := time.Now()
+		err := call()
+		slowest = max(slowest, time.Since(start))
+		return err
+	}
+	var w *os.File
+	err := timed(func() (err error) { w, err = os.Create(f.path(name)); return err })
+	for rest := content; err == nil && len(rest) > 0; {
+		n := min(len(rest), 1<<20)
+		err = timed(func() error { _, err := w.Write(rest[:n]); return err })
+		rest = rest[n:]
+	}
+	if w != nil {
+		err = errors.Join(err, timed(w.Close))
+	}
+	if slowest > faultTimeout+grace {
+		err = fmt.Errorf("a call took %v, bound %v, and said: %v", slowest, faultTimeout+grace, err)
+	}
+	return err
 }
 
 // told says whether an error is one that a program is told when the server does not answer.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 	"github.com/ftpsfs/ftpsfs/mount_test/relay"
@@ -19,6 +20,7 @@ type faultOp struct {
 	transfer relay.Direction // where its data goes
 	data     int64           // about how many bytes, encrypted; 0: it has only a dialogue
 	prepare  func(t *testing.T, f *faulty, dir string)
+	calls    int // that it makes, if each may have to wait; 0: 1
 	do       func(f *faulty, dir string) error
 	// check looks at what became of it; failed is what do said.
 	check func(t *testing.T, f *faulty, dir string, failed error)
@@ -40,36 +42,36 @@ var faultOps = []faultOp{
 		for i := range 300 {
 			serve(t, f.server, fmt.Sprintf("%s/a-name-of-some-length-%d", dir, i), nil)
 		}
-	}, func(f *faulty, dir string) error {
+	}, 0, func(f *faulty, dir string) error {
 		entries, err := os.ReadDir(f.path(dir))
 		if err == nil && len(entries) != 300 {
 			err = fmt.Errorf("%d names listed of 300", len(entries))
 		}
 		return err
 	}, nil},
-	{"stat", relay.Down, 0, serveOld, func(f *faulty, dir string) error {
+	{"stat", relay.Down, 0, serveOld, 0, func(f *faulty, dir string) error {
 		fi, err := os.Stat(f.path(dir, "f"))
 		if err == nil && fi.Size() != int64(len(oldContent)) {
 			err = fmt.Errorf("size %d, want %d", fi.Size(), len(oldContent))
 		}
 		return err
 	}, nil},
-	{"read", relay.Down, faultSize / 2, serveOld, func(f *faulty, dir string) error {
+	{"read", relay.Down, faultSize / 2, serveOld, 0, func(f *faulty, dir string) error {
 		got, err := os.ReadFile(f.path(dir, "f"))
 		if err == nil && !bytes.Equal(got, oldContent) {
 			err = fmt.Errorf("%d bytes read, not those of the file", len(got))
 		}
 		return err
 	}, nil},
-	{"write", relay.Up, faultSize, nil, func(f *faulty, dir string) error {
-		return os.WriteFile(f.path(dir, "f"), newContent, 0o644)
+	{"write", relay.Up, faultSize, nil, 3, func(f *faulty, dir string) error {
+		return f.store(dir+"/f", newContent)
 	}, func(t *testing.T, f *faulty, dir string, failed error) {
 		if failed == nil {
 			onServer(t, f.server, dir+"/f", newContent)
 		}
 	}},
-	{"rewrite", relay.Up, faultSize, serveOld, func(f *faulty, dir string) error {
-		return os.WriteFile(f.path(dir, "f"), newContent, 0o644)
+	{"rewrite", relay.Up, faultSize, serveOld, 3, func(f *faulty, dir string) error {
+		return f.store(dir+"/f", newContent)
 	}, func(t *testing.T, f *faulty, dir string, failed error) {
 		if failed == nil {
 			onServer(t, f.server, dir+"/f", newContent)
@@ -77,7 +79,7 @@ var faultOps = []faultOp{
 			onServer(t, f.server, dir+"/f", oldContent, newContent)
 		}
 	}},
-	{"rename", relay.Up, 0, serveOld, func(f *faulty, dir string) error {
+	{"rename", relay.Up, 0, serveOld, 0, func(f *faulty, dir string) error {
 		return os.Rename(f.path(dir, "f"), f.path(dir, "g"))
 	}, func(t *testing.T, f *faulty, dir string, failed error) {
 		_, err := os.Stat(f.server.Disk(dir, "f"))
@@ -88,7 +90,7 @@ var faultOps = []faultOp{
 			t.Error("the old name is still there")
 		}
 	}},
-	{"delete", relay.Up, 0, serveOld, func(f *faulty, dir string) error {
+	{"delete", relay.Up, 0, serveOld, 0, func(f *faulty, dir string) error {
 		return os.Remove(f.path(dir, "f"))
 	}, func(t *testing.T, f *faulty, dir string, failed error) {
 		if _, err := os.Stat(f.server.Disk(dir, "f")); failed == nil && !os.IsNotExist(err) {
@@ -196,7 +198,7 @@ func (c faultCell) run(t *testing.T, f *faulty) {
 		c.op.prepare(t, f, dir)
 	}
 	stop := c.arm(f.line)
-	err := within(t, c.op.name, faultTimeout+grace, func() error { return c.op.do(f, dir) })
+	err := within(t, c.op.name, time.Duration(max(1, c.op.calls))*(faultTimeout+grace), func() error { return c.op.do(f, dir) })
 	stop()
 	switch {
 	case c.fault != relay.Freeze && err != nil:

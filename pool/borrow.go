@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ const pressAfter = 250 * time.Millisecond
 var (
 	errClosed  = &Error{Kind: KindClosed}
 	errBusy    = errors.New("no connection became free")
+	errDeaf    = fmt.Errorf("%w, and nothing was heard from the server", errBusy)
 	errNoSpare = &Error{Kind: KindLimit, Reply: "no connection to spare for work ahead"}
 )
 
@@ -146,7 +148,7 @@ func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 		return e
 	}
 	if p.signs() == w.signs { // nobody got any further
-		return &Error{Kind: KindTimeout, Err: wire.ErrTimeout}
+		return &Error{Kind: KindTimeout, Err: errDeaf}
 	}
 	kind := KindTimeout
 	if p.limit.learned > 0 && !p.silence.now() {

@@ -17,7 +17,7 @@ import (
 // An *Error in err keeps its kind and gets the operation and the path it lacks.
 func (p *Pool) fail(ctx context.Context, op, path string, err error) *Error {
 	e := p.classify(ctx, op, path, err, judge)
-	if e.Kind == KindTimeout && !errors.Is(e, errBusy) {
+	if e.Kind == KindTimeout && (!errors.Is(e, errBusy) || errors.Is(e, errDeaf)) {
 		p.silence.begin(p.now())
 	}
 	p.counters.failed(e.Kind)
