@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+	"github.com/ftpsfs/ftpsfs/mount_test/relay"
 )
 
 // operation is what an application does, and how many round trips it may wait for at most.
@@ -172,25 +173,39 @@ func unlinkByEight(dir func(worker int) string) func(*row) {
 func TestRoundTrips(t *testing.T) {
 	inTurn(t, realServers, func(t *testing.T, c cell) {
 		server := c.start(t)
-		folder := func(i int) string { return fmt.Sprintf("row%02d", i) }
+		// Each row has a folder in a folder of its own: were they beside each other, listing them would be taken for a walk.
+		folder := func(i int) string { return fmt.Sprintf("row%02d/in", i) }
 		makeServed(t, server, "warm")
 		for i, op := range operations {
+			makeServed(t, server, filepath.Dir(folder(i)))
 			makeServed(t, server, folder(i))
 			if op.prepare != nil {
 				op.prepare(&row{scene: &scene{T: t, c: c, server: server, dir: folder(i)}})
 			}
 		}
-		m := mountServer(t, server, "attr_ttl=1h", "dir_ttl=1h")
+		url, rtt := server.URL, roundTrip(t)
+		if rtt > 0 {
+			r := relay.Start(t, relay.Options{Target: server.Host, Port: server.Port, PassiveLow: server.PassiveLow, PassiveHigh: server.PassiveHigh})
+			r.SetRTT(rtt)
+			url = server.URLVia(r.Host)
+		}
+		m := mountURL(t, server, url, "attr_ttl=1h", "dir_ttl=1h")
 		learn(t, m)
 		for i, op := range operations {
 			t.Run(op.name, func(t *testing.T) {
 				r := &row{scene: &scene{T: t, m: m, c: c, server: server, dir: folder(i)}}
+				_, err := os.Stat(r.path("")) // the way to the folder is known
+				must(t, err)
 				if op.first != nil {
 					op.first(r)
 				}
 				warmUp(t, m)
 				before := m.status()
+				start := time.Now()
 				op.do(r)
+				if rtt > 0 {
+					t.Logf("%.1f round trips by the clock", float64(time.Since(start))/float64(rtt))
+				}
 				after := m.status()
 				got, limit := m.number(after, waits)-m.number(before, waits), op.limit(c)
 				t.Logf("%d round trips, %d allowed", got, limit)
@@ -200,6 +215,19 @@ func TestRoundTrips(t *testing.T) {
 			})
 		}
 	})
+}
+
+// roundTrip gives the round trip of a line to be put before the server, so that the counters can be compared with the clock:
+// FTPSFS_RTT=100ms. Without it there is none.
+func roundTrip(t *testing.T) time.Duration {
+	t.Helper()
+	v := os.Getenv("FTPSFS_RTT")
+	if v == "" {
+		return 0
+	}
+	rtt, err := time.ParseDuration(v)
+	must(t, err)
+	return rtt
 }
 
 // learn does everything once that a mount finds out about a server when it is first needed.

@@ -38,6 +38,9 @@ func (p *Pool) Download(ctx context.Context, name string, o DownloadOptions) (Do
 		d.over = true
 		return d, nil
 	}
+	if err := d.lookFirst(ctx); err != nil {
+		return nil, p.fail(ctx, "read", name, err)
+	}
 	if err := d.start(ctx); err != nil {
 		return nil, p.explain(ctx, p.fail(ctx, "read", name, err), func(e *Error) Kind { return p.whyNotRead(ctx, name, e) })
 	}
@@ -110,16 +113,14 @@ func (d *download) start(ctx context.Context) error {
 	c, err := d.p.borrow(b, cl, func(ctx context.Context, c *conn) (err error) {
 		r := d.request()
 		ranged := len(r.Before) > 0
-		asked := d.o.Expect != nil && d.p.server().has("MDTM", "") && d.p.server().has("SIZE", "")
-		if asked {
-			r.Before = append([]string{"SIZE " + d.abs, "MDTM " + d.abs}, r.Before...)
-		}
+		look := d.look()
+		r.Before = append(look, r.Before...)
 		if data, err = d.p.transfer(ctx, c, r); err != nil && ranged {
 			d.p.retire(c) // the range may be pending, for whatever comes next
 		}
-		if err == nil && asked && d.isOther(data.Told()) {
+		if err == nil && d.isOther(look, data.Told()) {
 			data.Abort()
-			return &Error{Kind: KindChanged, Reply: "another host changed the file"}
+			return errOther
 		}
 		return err
 	})
@@ -136,15 +137,58 @@ func (d *download) start(ctx context.Context) error {
 	return nil
 }
 
-// isOther compares the replies to SIZE and MDTM with what the file was when it was opened. Times of listings are too rough to compare.
-func (d *download) isOther(told []wire.Reply) bool {
-	was := d.o.Expect
-	if size, ok := readSize(told[0]); ok && was.Size >= 0 && size != was.Size {
-		return true
+// look gives the commands that tell in the flight of the RETR whether the file is the expected one.
+func (d *download) look() []string {
+	switch s := d.p.server(); {
+	case d.o.Expect == nil:
+	case s.has("MDTM", "") && s.has("SIZE", ""):
+		return []string{"SIZE " + d.abs, "MDTM " + d.abs}
+	case s.mlst:
+		return []string{"MLST " + d.abs}
 	}
-	t, ok := readTime(told[1])
-	return ok && was.Exact && !was.ModTime.IsZero() && t.Unix() != was.ModTime.Unix()
+	return nil
 }
+
+// isOther compares the replies to look with what the file was when it was opened.
+func (d *download) isOther(look []string, told []wire.Reply) bool {
+	var now Entry
+	switch len(look) {
+	case 1:
+		a := readMLST(look[0], told[0])
+		if a.refused != nil || a.unclear {
+			return false
+		}
+		now = a.entry
+	case 2:
+		now = readSizeTime(look[0], told[0], told[1]).entry
+	default:
+		return false
+	}
+	return !sameFile(*d.o.Expect, now)
+}
+
+// sameFile compares sizes and times as far as both are known. Times of listings are too rough to compare.
+func sameFile(was, now Entry) bool {
+	if was.Size >= 0 && now.Size >= 0 && was.Size != now.Size {
+		return false
+	}
+	return !was.Exact || !now.Exact || was.ModTime.IsZero() || was.ModTime.Unix() == now.ModTime.Unix()
+}
+
+// lookFirst asks apart whether the file is the expected one, where that cannot ride with the RETR.
+func (d *download) lookFirst(ctx context.Context) error {
+	s := d.p.server()
+	if d.o.Expect == nil || s.mlst || s.has("MDTM", "") && s.has("SIZE", "") {
+		return nil
+	}
+	now, err := d.p.Stat(ctx, d.name)
+	if err == nil && !sameFile(*d.o.Expect, now) {
+		err = errOther
+	}
+	return err
+}
+
+var errOther = &Error{Kind: KindChanged, Reply: "another host changed the file"}
 
 var errClosedDownload = &Error{Kind: KindCanceled, Reply: "download was closed"}
 

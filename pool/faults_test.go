@@ -351,3 +351,36 @@ func TestCutInTheMiddleOfADownload(t *testing.T) {
 		d.Close()
 	}
 }
+
+// A server whose STAT lists nothing, or something else, is asked by LIST, and by STAT never again.
+func TestStatThatListsNothing(t *testing.T) {
+	for _, said := range []string{"211-fake\r\n nothing\r\n211 end", "213-\r\n-rw-r--r-- 1 a b 3 Jan 01 2020 only\r\n213 end", "450 no such file"} {
+		f := newFake(t)
+		f.put("/a", "abc")
+		f.script(func(c *fakeConn, verb, _ string) bool {
+			switch verb {
+			case "FEAT":
+				c.say("211-fake\r\n EPSV\r\n SIZE\r\n MDTM\r\n211 end")
+			case "CWD":
+				c.say("250 there")
+			case "STAT":
+				c.say("%s", said)
+			case "LIST":
+				c.send("drwxr-xr-x 2 a b 4096 Jan 01 2020 .\r\n-rw-r--r-- 1 a b 3 Jan 01 2020 a\r\n")
+			default:
+				return false
+			}
+			return true
+		})
+		e := connectFake(t, f)
+		for range 3 {
+			l, err := e.List(e.ctx, "/")
+			if err != nil || len(l.Entries) != 1 || l.Entries[0].Name != "a" {
+				t.Fatalf("%q: %+v, %v", said, l, err)
+			}
+		}
+		if n := f.sent("STAT"); n != 1 {
+			t.Errorf("%q: asked %d times", said, n)
+		}
+	}
+}

@@ -89,7 +89,7 @@ func (p *Pool) absDir(dir string) string {
 // do not come at all: where there are links, or names that RMD told of, LIST completes the picture.
 func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, *session.Data, error) {
 	var col collector
-	d, err := p.readLinesOf(b, c, session.TransferRequest{Verb: "MLSD " + p.absDir(dir)}, func(line string) {
+	d, err := p.readLinesOf(b, c, session.TransferRequest{Verb: "MLSD " + p.absDir(dir), EarlyEnd: p.server().pureFTPd}, func(line string) {
 		col.add(line, listing.ParseFacts)
 	})
 	if err != nil {
@@ -108,8 +108,8 @@ func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, *session.Dat
 
 // saidAll tells whether a listing is complete although the server's last word is still to come. That word comes a round trip
 // later on servers that wait for our end of the data channel, and it says nothing more: the listing has its first line, no
-// line is in doubt, and TLS says that its end is the end. Only Pure-FTPd tells in it that it cut the listing short, and
-// that one does not wait.
+// line is in doubt, and TLS says that its end is the end. Only Pure-FTPd tells in it that it cut the listing short; that one
+// gets our end of the data channel ahead of time.
 func (p *Pool) saidAll(col *collector, d *session.Data) bool {
 	if !col.dots || col.bad > 0 || p.server().pureFTPd || p.endedProperly(d) != nil || !p.memory.get().Ends {
 		return false
@@ -143,10 +143,16 @@ func (p *Pool) moreFacts(b *budget, c *conn, dir string, col *collector, final w
 // listLines lists with LIST, for servers without MLSD. Its argument would be taken for a pattern or for options, so the folder
 // is entered first, which also tells whether it is there.
 func (p *Pool) listLines(b *budget, c *conn, dir string) (*Listing, *session.Data, error) {
+	if p.listsByStat(dir) {
+		if l, err := p.listStat(b, c, dir); l != nil || err != nil {
+			return l, nil, err
+		}
+	}
 	col, d, err := p.startLines(b, c, dir)
 	if err != nil {
 		return nil, nil, err
 	}
+	p.noteSize(dir, col.Len())
 	if p.memory.get().Zone != nil && p.saidAll(col, d) {
 		return p.localTargets(dir, col.Listing()), d, nil
 	}

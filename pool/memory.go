@@ -35,6 +35,7 @@ type learned struct {
 	Chmod  modeMethod          `json:"chmod,omitempty"`
 	Zone   *int                `json:"list_zone_minutes,omitempty"` // of the times in LIST, east of UTC
 	Dots   bool                `json:"list_dots,omitempty"`         // a listing of any folder has "."
+	Stat   *bool               `json:"stat_lists,omitempty"`        // STAT -a lists the current folder
 	Hash   string              `json:"hash,omitempty"`              // the command that gives SHA-256, "-": none
 	Ends   bool                `json:"close_notify,omitempty"`      // data channels end with close_notify
 	Clock  *int64              `json:"clock_ahead,omitempty"`       // seconds, when a file was written

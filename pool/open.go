@@ -60,6 +60,7 @@ type Pool struct {
 	nextID   int                 // guarded by mu
 	reuseAt  time.Time           // when an upload last failed for want of TLS session reuse. guarded by mu
 	hidden   map[string]struct{} // folders with names that MLSD does not tell. guarded by mu
+	large    map[string]struct{} // folders with more than statMost names. guarded by mu
 }
 
 // New checks the configuration and makes a pool without connections. There is no network traffic before Connect or the

@@ -74,7 +74,7 @@ type DownloadOptions struct {
 	// none is left: close the download as soon as nobody pulls it and come back with an offset. May be nil.
 	OnPressure func()
 	// Expect, if not nil, is what the file was when it was opened. Its size and time are asked in the flight of the RETR, which
-	// costs no round trip; another answer is KindChanged. A server without SIZE and MDTM is not asked.
+	// costs no round trip (before it, where the server has neither MDTM and SIZE nor MLST); another answer is KindChanged.
 	Expect *Entry
 	// Background marks speculation (read-ahead of files nobody asked for yet): never takes the last connection.
 	Background bool

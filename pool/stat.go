@@ -18,6 +18,7 @@ type answer struct {
 	entry   Entry
 	refused *wire.ReplyError // nil: entry is valid
 	unclear bool             // the flight could not tell: the folder's listing must
+	folder  *Listing         // that listing, if it came in the flight
 }
 
 // Stat gives the attributes of one name, symlinks not followed where the server tells them apart. KindNotFound when it is
@@ -85,6 +86,10 @@ func (p *Pool) statBatch(ctx context.Context, paths []string, batch []int, resul
 		}
 		dir := parentOf(names[i])
 		if _, done := listed[dir]; done {
+			continue
+		}
+		if a.folder != nil {
+			listed[dir] = folder{a.folder, nil}
 			continue
 		}
 		// List finds out why a folder cannot be listed by a Stat of it, so this may go on up to the root.
@@ -299,6 +304,11 @@ func statLine(parser *listing.ListParser, r wire.Reply, name string) (Entry, boo
 // askSize is for servers without MLST. Only files have a SIZE, and symlinks to files, which are told apart, like everything else
 // about a single file, by STAT on the control connection; it must not be sent for a folder, as it would list it.
 func (p *Pool) askSize(ctx context.Context, c *conn, paths []string) ([]answer, error) {
+	if len(paths) == 1 && !isRoot(paths[0]) && p.listsByStat(parentOf(paths[0])) {
+		if a, err := p.askFolder(ctx, c, paths[0]); err != nil || a.folder != nil || a.unclear {
+			return []answer{a}, err
+		}
+	}
 	cmds := make([]string, 0, 2*len(paths))
 	for _, path := range paths {
 		cmds = append(cmds, "SIZE "+p.base()+path, "MDTM "+p.base()+path)

@@ -191,7 +191,6 @@ func (f *File) newReader() *reader.Reader {
 		Path:       f.where,
 		Key:        f.key(),
 		Size:       f.sent,
-		Revalidate: f.unchanged,
 		Expect:     f.expected,
 		Log:        f.s.log,
 	})
@@ -206,18 +205,6 @@ func (f *File) where() string {
 		return t.path()
 	}
 	return f.path()
-}
-
-// unchanged asks the server whether the object is still the one that is being read. Of what
-// nobody was told yet, only we know.
-func (f *File) unchanged(ctx context.Context) error {
-	f.mu.Lock()
-	settled, was := f.view.settled, f.view.base
-	f.mu.Unlock()
-	if !settled {
-		return nil
-	}
-	return f.compare(ctx, was)
 }
 
 // expected is what the server's file was when it was opened or last written by us; nil while only we know.

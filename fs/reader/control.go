@@ -31,7 +31,7 @@ func (r *Reader) Reset(key blocks.Key, size int64) {
 		f.dropLocked()
 	}
 	r.key, r.size = key, size
-	r.last, r.window, r.seeks, r.ranged, r.recheck = nil, minWindow, 0, false, false
+	r.last, r.window, r.seeks, r.ranged = nil, minWindow, 0, false
 }
 
 // Suspend gives the connection up now, waits until that is done, and goes on by itself with the next read that needs it.
@@ -40,7 +40,6 @@ func (r *Reader) Suspend() {
 	r.mu.Lock()
 	running := slices.DeleteFunc(slices.Clone(r.fetches), func(f *fetch) bool { return !f.running })
 	for _, f := range running {
-		r.recheck = true
 		f.stopLocked()
 	}
 	r.mu.Unlock()

@@ -20,7 +20,6 @@ type fetch struct {
 	key        blocks.Key
 	start, end int64
 	open       bool // a stream: the download is asked for without a length
-	recheck    bool // ask Revalidate first; belongs to the goroutine of the fetch
 	holder     *blocks.Holder
 	ctx        context.Context // of the download
 	cancel     context.CancelFunc
@@ -137,7 +136,6 @@ func (f *fetch) finishLocked(err error) {
 	f.running, f.filling = false, false
 	f.slice.endLocked()
 	if err != nil && !errors.Is(err, errStopped) {
-		f.r.recheck = true
 		f.err = err
 		if c, ok := err.(*cut); ok {
 			f.err = c.err
@@ -156,7 +154,8 @@ func (f *fetch) finishLocked(err error) {
 
 // transfer downloads start..end, in several pieces if the line is cut.
 func (f *fetch) transfer() error {
-	for fruitless := 0; ; f.recheck = true {
+	fruitless := 0
+	for {
 		from := f.pos // only this goroutine changes it
 		err := f.download()
 		if _, ok := err.(*cut); !ok {
@@ -169,7 +168,7 @@ func (f *fetch) transfer() error {
 		if fruitless >= maxFruitless {
 			return err
 		}
-		if f.restIfUnwanted() {
+		if !f.wanted() {
 			return errStopped // the next READ goes on, if there is one
 		}
 	}

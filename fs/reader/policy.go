@@ -87,10 +87,9 @@ func (r *Reader) startRangeLocked(pos int64, n int, goesOn bool) *fetch {
 // openLocked starts the goroutine of a new fetch.
 func (r *Reader) openLocked(start, end int64, open bool) *fetch {
 	f := &fetch{r: r, key: r.key, start: start, end: end, open: open, pos: start, cursor: start, demand: start,
-		running: true, recheck: r.recheck, wake: make(chan struct{}, 1), over: make(chan struct{})}
+		running: true, wake: make(chan struct{}, 1), over: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.holder = r.cfg.Blocks.NewHolder(f.relief)
-	r.recheck = false
 	r.fetches = append(r.fetches, f)
 	r.last = f
 	r.armIdleLocked()

@@ -16,11 +16,6 @@ func (f *fetch) download() error {
 	}
 	defer f.comeBack()
 	cfg := &f.r.cfg
-	if f.recheck && cfg.Revalidate != nil {
-		if err := cfg.Revalidate(f.ctx); err != nil {
-			return err
-		}
-	}
 	f.beginSlice()
 	o := pool.DownloadOptions{Offset: f.pos, Length: -1, Size: f.size(), OnPressure: f.press}
 	if !f.open {
@@ -103,7 +98,6 @@ func (f *fetch) room() ([]byte, error) {
 		}
 		f.paused = true
 		if f.slice.pressed {
-			f.r.recheck = true
 			f.r.mu.Unlock()
 			return nil, errStopped
 		}
@@ -174,11 +168,7 @@ func (f *fetch) got(n int) {
 // doneLocked tells whether nobody needs this fetch to go on.
 func (f *fetch) doneLocked() bool {
 	wanted := f.wantedLocked()
-	if f.slice.overLocked(f, wanted) {
-		f.r.recheck = true
-		return true
-	}
-	return f.stopping || f.leaving && !wanted || f.ctx.Err() != nil
+	return f.slice.overLocked(f, wanted) || f.stopping || f.leaving && !wanted || f.ctx.Err() != nil
 }
 
 // wantedLocked tells whether a READ waits for bytes that are not there yet.
@@ -186,15 +176,10 @@ func (f *fetch) wantedLocked() bool {
 	return slices.ContainsFunc(f.waiters, func(w *waiter) bool { return w.want > f.pos })
 }
 
-// restIfUnwanted tells whether no READ waits; then whoever goes on later has to look at the file again.
-func (f *fetch) restIfUnwanted() bool {
+func (f *fetch) wanted() bool {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	if f.wantedLocked() {
-		return false
-	}
-	f.r.recheck = true
-	return true
+	return f.wantedLocked()
 }
 
 // mayFillLocked tells whether the window has room ahead of the reader. One that was full is filled again when a quarter

@@ -26,9 +26,6 @@ type Config struct {
 	Path       func() string // where the file is now, asked at every re-open
 	Key        blocks.Key    // the content, for blocks shared by all handles of the file
 	Size       int64         // size of the content
-	// Revalidate is asked before a download is opened again after a failure or a pause: its error (KindChanged) is what
-	// the READs that need the server get. nil: not checked.
-	Revalidate func(ctx context.Context) error
 	// Expect gives what the file was when it was opened, for every download but the first: the server is asked in the same
 	// flight, so that no descriptor mixes a file with its successor. nil, or nil given: not asked.
 	Expect func() *pool.Entry
@@ -54,7 +51,6 @@ type Reader struct {
 	ranged   bool        // too many of them: bounded downloads; guarded by mu
 	rangeLen int64       // of the last bounded download; guarded by mu
 	opened   atomic.Bool // a download was started
-	recheck  bool        // ask Revalidate before the next download; guarded by mu
 	reads    uint64      // READs so far, to see whether the handle is in use; guarded by mu
 	idle     idleTimer   // guarded by mu
 	mute     error       // the server did not answer, believed until muteEnd; guarded by mu

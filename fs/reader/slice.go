@@ -85,7 +85,6 @@ func (r *Reader) idleTick() {
 		busy = busy || f.refs > 0
 	}
 	if !busy && len(r.fetches) > 0 {
-		r.recheck = true
 		for _, f := range slices.Clone(r.fetches) {
 			f.leaveLocked()
 			f.shedLocked()

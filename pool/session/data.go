@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,8 @@ type Data struct {
 	final       *wire.Reply  // came without a preliminary one
 	upload      bool
 	next        bool
+	early       bool // a download: our close_notify goes out at once
+	joined      bool // the final reply comes in the same round trip as what was waited for last
 	background  bool
 	rw          io.ReadWriter // TLS, or conn in clear
 
@@ -66,6 +69,9 @@ func (d *Data) open() {
 	}
 	if !d.upload {
 		d.conn.bounded.Store(true)
+		if d.early && d.ch.tls != nil && d.ch.tls.ConnectionState().Version == tls.VersionTLS13 {
+			d.joined = d.ch.tls.CloseWrite() == nil
+		}
 		return
 	}
 	// Tickets that come while we send must be read: what lies unread at close makes the kernel reset the connection
@@ -218,6 +224,7 @@ func (d *Data) endUpload(ctx context.Context, bound time.Duration) {
 	if err := d.awaitDrain(ctx, bound); d.ioErr == nil {
 		d.ioErr = err
 	}
+	d.joined = d.ioErr == nil // the server has all of our end, and says the same on the control connection
 }
 
 // awaitDrain waits for the peer's end of data. What still lies in our socket's send queue is progress as long as it gets
@@ -246,6 +253,9 @@ func (d *Data) awaitDrain(ctx context.Context, bound time.Duration) error {
 func (d *Data) finalReply(ctx context.Context) (wire.Reply, error) {
 	if d.final != nil {
 		return *d.final, nil
+	}
+	if d.joined {
+		return d.verb.JoinFinal(ctx)
 	}
 	return d.verb.WaitFinal(ctx)
 }

@@ -20,6 +20,10 @@ type TransferRequest struct {
 	// the transfer is cut off and the refusal is returned as *wire.ReplyError. For downloads all is one flight; an
 	// upload waits for REST and Before to be accepted, as a STOR behind a refused REST would truncate the file.
 	Before []string
+	// EarlyEnd sends our close_notify on the data channel of a download as soon as TLS is there (RFC 8446 section 6.1: each
+	// side ends its own direction). A server that waits for it before its final reply then sends that behind the data, and
+	// no round trip lies between the two. It has no effect before TLS 1.3, where a close_notify ends both directions.
+	EarlyEnd bool
 	// Next makes a spare data channel for the following transfer as soon as this one allows: Finish leaves it on its way
 	// and costs nothing more.
 	Next bool
@@ -154,11 +158,8 @@ func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []st
 // accepts the transfer waits for a connection that never comes: the session is given up.
 func (s *Session) unconnected(ctx context.Context, r TransferRequest, pending []*wire.Pending, cause error) error {
 	verb := pending[len(pending)-1]
-	_, refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
-	if err != nil {
-		return s.explain(err)
-	}
-	reply, err := verb.Wait(ctx)
+	told, reply, err := wire.Begin(ctx, pending)
+	refused := s.firstRefusal(r, told)
 	switch {
 	case err != nil:
 		return s.explain(err)
@@ -177,17 +178,13 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 		ch.start()
 	}
 	verb := pending[len(pending)-1]
-	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, background: wire.IsBackground(ctx)}
-	told, refused, err := s.preludeReplies(ctx, r, pending[:len(pending)-1])
+	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, early: r.EarlyEnd && !r.upload(), background: wire.IsBackground(ctx)}
+	told, reply, err := wire.Begin(ctx, pending)
 	if err != nil {
 		ch.discard()
 		return nil, s.explain(err)
 	}
-	reply, err := verb.Wait(ctx)
-	if err != nil {
-		ch.discard()
-		return nil, s.explain(err)
-	}
+	refused := s.firstRefusal(r, told)
 	d.preliminary, d.told = reply, told
 	switch {
 	case reply.Refused():
@@ -201,19 +198,15 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 	return s.secured(ctx, d)
 }
 
-// preludeReplies gives the replies to the commands ahead of the verb, and the first refusal among them.
-func (s *Session) preludeReplies(ctx context.Context, r TransferRequest, pending []*wire.Pending) (told []wire.Reply, refused, err error) {
-	told, err = wire.Collect(ctx, pending)
-	if err != nil {
-		return nil, nil, err
-	}
+// firstRefusal gives the first refusal among the replies to the commands ahead of the verb, nil if there is none.
+func (s *Session) firstRefusal(r TransferRequest, told []wire.Reply) error {
 	cmds := r.prelude()
 	for i, reply := range told {
 		if reply.Refused() {
-			return told, s.refusal(cmds[i], reply), nil
+			return s.refusal(cmds[i], reply)
 		}
 	}
-	return told, nil, nil
+	return nil
 }
 
 // refused keeps the channel of a refused transfer. A refusal for want of a data connection, on a channel that was made

@@ -165,9 +165,22 @@ func (p *Pending) Wait(ctx context.Context) (Reply, error) {
 	return p.await(ctx)
 }
 
+// waitOn is Wait within a round trip that was counted already.
+func (p *Pending) waitOn(ctx context.Context) (Reply, error) {
+	if r, ok := p.next(); ok {
+		return r, nil
+	}
+	return p.await(ctx)
+}
+
 // WaitFinal gives the final reply, passing over preliminary ones.
-func (p *Pending) WaitFinal(ctx context.Context) (Reply, error) {
-	counted := false
+func (p *Pending) WaitFinal(ctx context.Context) (Reply, error) { return p.waitFinal(ctx, false) }
+
+// JoinFinal is WaitFinal for a reply that comes in a round trip that was counted already: nothing was sent since that
+// the server waits for.
+func (p *Pending) JoinFinal(ctx context.Context) (Reply, error) { return p.waitFinal(ctx, true) }
+
+func (p *Pending) waitFinal(ctx context.Context, counted bool) (Reply, error) {
 	for {
 		r, ok := p.next()
 		if !ok {
@@ -282,8 +295,28 @@ func (c *Conn) Flight(ctx context.Context, cmds ...string) ([]Reply, error) {
 
 // Collect gives the final replies of commands that were sent together, as one wait.
 func Collect(ctx context.Context, pending []*Pending) ([]Reply, error) {
+	replies, _, err := collect(ctx, pending)
+	return replies, err
+}
+
+// Begin gives the final replies of all commands but the last, and the first reply to that, of commands that were sent
+// together: one wait.
+func Begin(ctx context.Context, pending []*Pending) (told []Reply, first Reply, err error) {
+	last := pending[len(pending)-1]
+	told, counted, err := collect(ctx, pending[:len(pending)-1])
+	if err != nil {
+		return told, Reply{}, err
+	}
+	if counted {
+		first, err = last.waitOn(ctx)
+	} else {
+		first, err = last.Wait(ctx)
+	}
+	return told, first, err
+}
+
+func collect(ctx context.Context, pending []*Pending) (_ []Reply, counted bool, _ error) {
 	replies := make([]Reply, 0, len(pending))
-	counted := false
 	for _, p := range pending {
 		for {
 			r, ok := p.next()
@@ -294,7 +327,7 @@ func Collect(ctx context.Context, pending []*Pending) ([]Reply, error) {
 				}
 				var err error
 				if r, err = p.await(ctx); err != nil {
-					return replies, err
+					return replies, counted, err
 				}
 			}
 			if !r.Preliminary() {
@@ -303,7 +336,7 @@ func Collect(ctx context.Context, pending []*Pending) ([]Reply, error) {
 			}
 		}
 	}
-	return replies, nil
+	return replies, counted, nil
 }
 
 // Notify has an element when something changed since the last wait. It is for selecting beside other events; what came
