@@ -266,14 +266,17 @@ func warmUp(t *testing.T, m *mnt) {
 	calm(t, m)
 }
 
-// calm waits until the mount does nothing in the background any more: two looks in a row find the same counters.
+// calm waits until the mount does nothing in the background any more: two looks in a row find the same counters, and each
+// idle connection has its data channel made ahead, or gets none within a second.
 func calm(t *testing.T, m *mnt) {
 	t.Helper()
 	last := m.status()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	start := time.Now()
+	for time.Since(start) < 10*time.Second {
 		time.Sleep(30 * time.Millisecond)
 		now := m.status()
-		quiet := true
+		spares := m.number(now, transfers) - m.number(now, "pool.transfers")
+		quiet := spares >= m.number(now, "pool.connections.idle") || time.Since(start) > time.Second
 		for _, name := range []string{waits, "pool.background_waits", transfers, opened} {
 			quiet = quiet && m.number(now, name) == m.number(last, name)
 		}
