@@ -180,15 +180,16 @@ func TestListingByStat(t *testing.T) {
 			t.Errorf("%s: %d STAT, %d LIST", c.dir, s, l)
 		}
 	}
-	before := e.Stats().Waits
+	before := e.Stats().Commands
 	got, err := e.Stat(e.ctx, "/[a] small * one/.hidden")
 	if err != nil || got.Size != 2 || !got.Exact || !got.HasMode {
 		t.Errorf("Stat: %+v, %v", got, err)
 	}
 	_, err = e.Stat(e.ctx, "/[a] small * one/none")
 	wantKind(t, "a name that is not there", err, KindNotFound)
-	if n := e.Stats().Waits - before; n > 2 {
-		t.Errorf("%d waits for two names", n)
+	after := e.Stats().Commands
+	if s, l := after["STAT"]-before["STAT"], after["LIST"]-before["LIST"]; s != 2 || l != 0 {
+		t.Errorf("two names: %d STAT, %d LIST", s, l)
 	}
 	_, err = e.List(e.ctx, "/none")
 	wantKind(t, "a folder that is not there", err, KindNotFound)
