@@ -76,6 +76,9 @@ func TestBackgroundTakesNothingThatIsNeeded(t *testing.T) {
 	}
 	_, err = three.List(Ahead(three.ctx), "/")
 	wantKind(t, "a listing ahead that would have to wait", err, KindLimit)
+	if n := three.Stats().Errors; len(n) != 0 {
+		t.Errorf("counted as errors: %v", n)
+	}
 	a := held(t, three, DownloadOptions{})
 	if _, err := three.Stat(three.ctx, "/big"); err != nil {
 		t.Error(err)
