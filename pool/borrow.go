@@ -30,7 +30,7 @@ var (
 	errClosed  = &Error{Kind: KindClosed}
 	errBusy    = errors.New("no connection became free")
 	errDeaf    = fmt.Errorf("%w, and nothing was heard from the server", errBusy)
-	errNoSpare = &Error{Kind: KindLimit, Reply: "no connection to spare for work ahead"}
+	errNoSpare = errors.New("no connection to spare for work ahead")
 )
 
 // Ahead marks the context of a question that nobody waits for yet. Such a question fails at once, with KindLimit, where it
@@ -110,6 +110,8 @@ func (p *Pool) wait(ctx context.Context, cl claim) (*conn, error) {
 	return nil, context.Cause(ctx)
 }
 
+func noSpare() error { return &Error{Kind: KindLimit, Err: errNoSpare} }
+
 func (p *Pool) enqueue(w *waiter) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +119,7 @@ func (p *Pool) enqueue(w *waiter) error {
 	case p.closed:
 		return errClosed
 	case w.lane == laneBackground && p.limit.now(p.cfg.MaxConns, p.now()) < 2:
-		return errNoSpare
+		return noSpare()
 	case len(p.conns) == 0 && p.limit.err != nil && hopeless(p.limit.err.Kind) && p.now().Before(p.limit.dialAt):
 		return p.limit.err
 	}
@@ -214,7 +216,7 @@ func (p *Pool) pumpLocked() {
 	for _, w := range p.queue {
 		ok := room(w.lane, held, most) && (w.lane != laneBackground || !foreground)
 		if !ok && w.ahead {
-			w.fail(errNoSpare)
+			w.fail(noSpare())
 			continue
 		}
 		if ok {

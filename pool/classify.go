@@ -20,7 +20,7 @@ func (p *Pool) fail(ctx context.Context, op, path string, err error) *Error {
 	if e.Kind == KindTimeout && (!errors.Is(e, errBusy) || errors.Is(e, errDeaf)) {
 		p.silence.begin(p.now())
 	}
-	if !errors.Is(err, errNoSpare) { // nobody asked for it
+	if !errors.Is(e, errNoSpare) { // nobody asked for it
 		p.counters.failed(e.Kind)
 	}
 	return e
