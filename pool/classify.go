@@ -40,9 +40,9 @@ func (p *Pool) classify(ctx context.Context, op, path string, err error, judgeRe
 	var refused *wire.ReplyError
 	switch {
 	case errors.As(err, &refused):
-		v := judgeReply(refused.Reply)
+		v := judgeReply(refused.Original())
 		e.Kind, e.unsure = v.kind, !v.sure
-		e.Code, e.Reply, e.Advice = refused.Reply.Code, oneLine(refused.Reply), refused.Advice
+		e.Code, e.Reply, e.Advice = refused.Reply.Code, p.redact(oneLine(refused.Reply)), refused.Advice
 		e.Err = nil
 	case p.ctx.Err() != nil, errors.Is(err, session.ErrClosed) && p.ctx.Err() != nil:
 		e.Kind = KindClosed
@@ -63,6 +63,14 @@ func (p *Pool) classify(ctx context.Context, op, path string, err error, judgeRe
 		e.Advice = greeting.Advice
 	}
 	return e
+}
+
+// redact hides the password where a server repeats it.
+func (p *Pool) redact(text string) string {
+	if secret := p.password.Load(); secret != nil {
+		return wire.Redact(text, *secret, p.cfg.Session.Account)
+	}
+	return text
 }
 
 // oneLine gives the text of a reply without its code.
@@ -156,7 +164,7 @@ func (p *Pool) hungUp(e *Error) bool {
 // sessionReuse says that err is a server's complaint about a data channel that did not resume the control session.
 func sessionReuse(err error) bool {
 	var refused *wire.ReplyError
-	return errors.As(err, &refused) && isReuse(refused.Reply)
+	return errors.As(err, &refused) && isReuse(refused.Original())
 }
 
 // brokenData marks a data channel that failed while it was read.
@@ -187,7 +195,7 @@ func (p *Pool) reuseError(err error) *Error {
 			"; or have the demand turned off (ProFTPD: TLSOptions NoSessionReuseRequired, vsftpd: require_ssl_reuse=NO)"}
 	var refused *wire.ReplyError
 	if errors.As(err, &refused) {
-		e.Code, e.Reply, e.Err = refused.Reply.Code, oneLine(refused.Reply), nil
+		e.Code, e.Reply, e.Err = refused.Reply.Code, p.redact(oneLine(refused.Reply)), nil
 	}
 	return e
 }

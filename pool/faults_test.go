@@ -384,3 +384,31 @@ func TestStatThatListsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestTargetsSurviveALostDataConnection: where links point comes with a second listing, and a data connection that fails
+// there is no reason to say that the server does not tell.
+func TestTargetsSurviveALostDataConnection(t *testing.T) {
+	f := newFake(t)
+	e := connectFake(t, f)
+	lists := 0
+	f.script(func(c *fakeConn, verb, _ string) bool {
+		switch verb {
+		case "MLSD":
+			c.send("type=dir; .\r\ntype=OS.unix=symlink;size=1;modify=20200101000000; link\r\n")
+		case "CWD":
+			c.say("250 there")
+		case "LIST":
+			if lists++; lists == 1 {
+				c.say("425 Can't open data connection")
+				return true
+			}
+			c.send("lrwxrwxrwx 1 u g 1 Jan  1  2020 link -> target\r\n")
+		default:
+			return false
+		}
+		return true
+	})
+	if got, err := e.Readlink(e.ctx, "/link"); err != nil || got != "target" {
+		t.Errorf("Readlink = %q, %v", got, err)
+	}
+}

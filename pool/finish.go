@@ -218,7 +218,7 @@ func (u *upload) verifyHash(ctx context.Context, c *conn, sum []byte, size int64
 	}
 	var refused *wire.ReplyError
 	switch {
-	case errors.As(err, &refused) && judge(refused.Reply).kind == KindUnsupported:
+	case errors.As(err, &refused) && judge(refused.Original()).kind == KindUnsupported:
 		u.p.memory.set(func(l *learned) { l.Hash = hashNone })
 		return nil
 	case err != nil:

@@ -35,6 +35,7 @@ type Pool struct {
 	memory   *memory
 	srv      atomic.Pointer[serverInfo]
 	silence  silence
+	password atomic.Pointer[string] // of the latest login, to hide it in what servers say
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
 	ctx    context.Context
@@ -83,19 +84,20 @@ func New(cfg Config) (*Pool, error) {
 		}
 		cfg.Session.Policy = policy
 	}
-	if ask := cfg.Session.Password; ask != nil {
-		cfg.Session.Password = func(ctx context.Context) (string, error) {
-			password, err := ask(ctx)
-			if err != nil {
-				return "", &Error{Op: "login", Kind: KindAuth, Err: err}
-			}
-			return password, nil
-		}
-	}
 	p := &Pool{
 		cfg: cfg, log: cfg.Log, counters: newCounters(),
 		now:   func() time.Time { return time.Now().Round(0) },
 		conns: map[*conn]struct{}{}, wake: make(chan struct{}, 1),
+	}
+	if ask := cfg.Session.Password; ask != nil {
+		p.cfg.Session.Password = func(ctx context.Context) (string, error) {
+			password, err := ask(ctx)
+			if err != nil {
+				return "", &Error{Op: "login", Kind: KindAuth, Err: err}
+			}
+			p.password.Store(&password)
+			return password, nil
+		}
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.srv.Store(&serverInfo{base: basePath("", cfg.Root)})

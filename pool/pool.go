@@ -80,7 +80,7 @@ type DownloadOptions struct {
 	Background bool
 }
 
-// Download is one RETR under way. It belongs to one goroutine, only Abort may be called from another.
+// Download is one RETR under way. It belongs to one goroutine, only Close may be called from another: it ends a Read.
 type Download interface {
 	// Read gives io.EOF only when the range is complete: length reached, or close_notify and a final 226. A transfer
 	// that ended early gives a *Error of KindIncomplete or KindNetwork.

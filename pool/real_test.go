@@ -273,3 +273,24 @@ func store(e *env, name string, f Finish) error {
 	_, err = u.Finish(e.ctx, f)
 	return err
 }
+
+// TestRefusedListingKeepsTheSession: LIST goes out together with the CWD ahead of it, and a CWD that is refused must not
+// cost the session that then lists another folder.
+func TestRefusedListingKeepsTheSession(t *testing.T) {
+	for _, kind := range lab.Real {
+		t.Run(string(kind), func(t *testing.T) {
+			e := newReal(t, lab.Options{Kind: kind}, conns(0, 1))
+			write(t, e, "f", "content")
+			for range 20 {
+				_, err := e.List(e.ctx, "/missing")
+				wantKind(t, "List", err, KindNotFound)
+				if l, err := e.List(e.ctx, "/"); err != nil || len(l.Entries) != 1 {
+					t.Fatalf("List: %+v, %v", l, err)
+				}
+			}
+			if n := e.Stats().Logins; n != 1 {
+				t.Errorf("%d logins", n)
+			}
+		})
+	}
+}

@@ -60,7 +60,7 @@ func (p *Pool) resolve(b *budget, c *conn, dir string, l *Listing) (*Listing, er
 func (p *Pool) completeLinks(b *budget, c *conn, dir string, l *Listing) (*Listing, error) {
 	col, _, err := p.readLines(b, c, dir)
 	if err != nil {
-		if c.s.Poisoned() != nil {
+		if c.s.Poisoned() != nil || dataFailed(err) { // what comes and goes must not hide where links point
 			return nil, err
 		}
 		return l, nil

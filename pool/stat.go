@@ -148,7 +148,7 @@ func (p *Pool) statResult(ctx context.Context, path string, a answer, listed map
 		}
 		return StatResult{Entry: e}
 	case a.refused != nil:
-		v := judge(a.refused.Reply)
+		v := judge(a.refused.Original())
 		if !v.sure {
 			return StatResult{Err: p.absentError(ctx, "stat", path, a.refused)}
 		}

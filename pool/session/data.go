@@ -201,7 +201,7 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	case reply.Refused():
 		return reply, d.s.refusal(d.cmd, reply)
 	case d.ioErr != nil:
-		return reply, &DataError{Reply: reply, Err: d.ioErr}
+		return reply, &DataError{Reply: d.s.line.ReplyError(d.cmd, reply).Reply, Err: d.ioErr}
 	}
 	return reply, nil
 }

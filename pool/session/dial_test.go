@@ -188,6 +188,18 @@ func TestLoginTakesOneFlightAndAFactsSwitchIsRemembered(t *testing.T) {
 	}
 }
 
+// TestFeaturesOfSeveralLines: none of them overwrites another.
+func TestFeaturesOfSeveralLines(t *testing.T) {
+	f := &fake{replies: map[string]string{"FEAT": "211-Features\r\n SITE UTIME\r\n SITE SYMLINK\r\n SITE UTIME\r\n AUTH TLS\r\n AUTH SSL\r\n TVFS\r\n TVFS\r\n211 End"}}
+	_, cfg := startFake(t, f)
+	got := dial(t, cfg).Info().Features
+	for name, want := range map[string]string{"SITE": "UTIME;SYMLINK;UTIME", "AUTH": "TLS;SSL", "TVFS": ""} {
+		if params, ok := got[name]; !ok || params != want {
+			t.Errorf("%s: %q, %v", name, params, ok)
+		}
+	}
+}
+
 // TestServersThatDislikeTheFlight fail in the middle of it; one by one it works, and that is remembered.
 func TestServersThatDislikeTheFlight(t *testing.T) {
 	for name, first := range map[string]map[string]string{

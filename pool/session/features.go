@@ -14,8 +14,12 @@ func (s *Session) noteFeatures(r wire.Reply) {
 		for _, line := range r.Inner() {
 			line = strings.TrimSpace(strings.TrimPrefix(line, "211-")) // some write the code before each line
 			name, params, _ := strings.Cut(line, " ")
+			name, params = strings.ToUpper(name), strings.TrimSpace(params)
+			if more, again := features[name]; again && params != "" && more != params {
+				params = strings.TrimPrefix(more+";"+params, ";") // "SITE UTIME", "SITE CHMOD": a line each
+			}
 			if name != "" {
-				features[strings.ToUpper(name)] = strings.TrimSpace(params)
+				features[name] = params
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // Info is what a session knows about its server. Features must not be changed.
 type Info struct {
 	Greeting string
-	Features map[string]string // FEAT: upper-case name to parameters
+	Features map[string]string // FEAT: upper-case name to parameters; those of several lines with ";" between them
 	HasFEAT  bool              // the server answered FEAT
 	Home     string            // PWD right after login, "" when the server did not tell
 	Control  tls.ConnectionState

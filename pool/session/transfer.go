@@ -17,7 +17,7 @@ type TransferRequest struct {
 	Verb string
 	Rest int64 // offset for REST; 0: no REST
 	// Before are commands that go out ahead of REST and Verb ("CWD x", "RANG a b"). If the server refuses one of them
-	// the transfer is cut off and the refusal is returned as *wire.ReplyError. For downloads all is one flight; an
+	// the transfer is ended and the refusal is returned as *wire.ReplyError. For downloads all is one flight; an
 	// upload waits for REST and Before to be accepted, as a STOR behind a refused REST would truncate the file.
 	Before []string
 	// EarlyEnd sends our close_notify on the data channel of a download as soon as TLS is there (RFC 8446 section 6.1: each
@@ -190,12 +190,24 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 	case reply.Refused():
 		return nil, s.refused(d, cmp.Or(refused, s.refusal(r.Verb, reply)), reply)
 	case refused != nil:
-		d.cutOff()
+		s.runOut(ctx, d)
 		return nil, refused
 	case verb.Done():
 		d.final = &reply // no preliminary reply: the data is there already
 	}
 	return s.secured(ctx, d)
+}
+
+// runOut ends a transfer that began although a command ahead of it was refused. Cutting it off costs the session on some
+// servers, so what is short is read away.
+func (s *Session) runOut(ctx context.Context, d *Data) {
+	if d.verb.Done() {
+		d.cutOff()
+		return
+	}
+	if _, err := s.secured(ctx, d); err == nil {
+		_, _ = d.Finish(ctx) // the refusal is the answer
+	}
 }
 
 // firstRefusal gives the first refusal among the replies to the commands ahead of the verb, nil if there is none.

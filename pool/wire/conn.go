@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -242,10 +241,7 @@ func (c *Conn) AddSecret(s string) {
 func (c *Conn) Redact(s string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, x := range c.redact {
-		s = strings.ReplaceAll(s, x, "***")
-	}
-	return s
+	return Redact(s, c.redact...)
 }
 
 // ReplyError makes an error of a refusal, secrets redacted.
@@ -254,7 +250,7 @@ func (c *Conn) ReplyError(cmd string, r Reply) *ReplyError {
 	for i, l := range r.Lines {
 		lines[i] = c.Redact(l)
 	}
-	return &ReplyError{Cmd: c.shown(cmd), Reply: Reply{Code: r.Code, Lines: lines}}
+	return &ReplyError{Cmd: c.shown(cmd), Reply: Reply{Code: r.Code, Lines: lines}, original: r}
 }
 
 // shown gives a command as it may be logged.

@@ -74,6 +74,16 @@ type ReplyError struct {
 	Reply Reply
 	// Advice says in words what the user can do, naming the option; "" when there is nothing to say.
 	Advice string
+
+	original Reply // with its secrets, zero when Reply has none
+}
+
+// Original is the reply as it came: to be judged, never to be shown, as it may repeat a secret.
+func (e *ReplyError) Original() Reply {
+	if e.original.Code != 0 {
+		return e.original
+	}
+	return e.Reply
 }
 
 // Error gives one line.
