@@ -208,7 +208,7 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 	_, err := d.Finish(ctx)
 	if err != nil {
 		lost := c.s.Poisoned() != nil
-		if errors.Is(err, wire.ErrTimeout) {
+		if transportKind(err) == KindTimeout {
 			u.p.silence.begin(u.p.now())
 		}
 		u.p.release(c)

@@ -2,8 +2,10 @@ package session
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -53,10 +55,29 @@ func (r boundedReader) Read(p []byte) (int, error) {
 	return r.c.Conn.Read(p)
 }
 
-// Write sends all of p; the bound is for each call, of which TLS makes one per record.
+// writeLooks is how often, within the bound, a write that cannot go on looks whether the send queue gets shorter.
+const writeLooks = 8
+
+// Write sends all of p. It goes on as long as the peer takes anything of what is queued: on a slow line the kernel has room
+// again only when a good part of a long queue has left.
 func (c *dataConn) Write(p []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(c.timeout))
-	return c.Conn.Write(p)
+	queued, since, sent := -1, time.Now(), 0
+	for {
+		_ = c.SetWriteDeadline(time.Now().Add(c.timeout / writeLooks))
+		n, err := c.Conn.Write(p[sent:])
+		sent += n
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return sent, err
+		}
+		now, q := time.Now(), unsent(c.Conn)
+		if n > 0 || q < queued {
+			since = now
+		}
+		queued = q
+		if now.Sub(since) >= c.timeout {
+			return sent, err
+		}
+	}
 }
 
 // closeWrite sends a FIN.
