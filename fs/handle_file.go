@@ -21,10 +21,8 @@ type fileHandle struct {
 	f     *content.File
 	h     *content.Handle
 	write bool
-
-	// empty: the open has created or truncated the file and nothing was written through this handle since. The
-	// flush that a shell's redirection causes before the first byte is then not worth an upload.
-	empty atomic.Bool
+	as    content.OpenFlags // how it was opened, without Truncate
+	made  bool              // the open has created or truncated the file
 	// unsent: something was written since the last flush, which will make or replace the file in its folder.
 	unsent atomic.Bool
 	once   sync.Once
@@ -33,10 +31,9 @@ type fileHandle struct {
 }
 
 // newHandle registers an open content handle.
-func (s *Server) newHandle(n *node, f *content.File, h *content.Handle, of content.OpenFlags, empty bool) *fileHandle {
-	fh := &fileHandle{n: n, f: f, h: h, write: of.Write}
-	fh.empty.Store(empty)
-	fh.unsent.Store(empty)
+func (s *Server) newHandle(n *node, f *content.File, h *content.Handle, of content.OpenFlags, made bool) *fileHandle {
+	fh := &fileHandle{n: n, f: f, h: h, write: of.Write, as: access(of), made: made}
+	fh.unsent.Store(made)
 	s.handles.add(fh)
 	n.writes(of.Write, 1)
 	return fh
@@ -61,7 +58,6 @@ func (fh *fileHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 	defer s.enter()()
 	p, stop := s.patient(ctx)
 	defer stop()
-	fh.empty.Store(false)
 	fh.unsent.Store(true)
 	n, err := fh.h.WriteAt(p, data, off)
 	if err != nil {
@@ -74,16 +70,37 @@ func (fh *fileHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 func (fh *fileHandle) Flush(ctx context.Context) syscall.Errno {
 	s := fh.n.srv
 	defer s.enter()()
-	more := false
-	if fh.empty.Load() {
-		path, _ := fh.n.Path()
-		more = s.holdsOpen(callerOf(ctx), path)
-	}
-	if !fh.write && fh.empty.Load() && !more {
+	tid := callerOf(ctx)
+	more := func() bool { return fh.duplicated(tid) }
+	if fh.made && !fh.write && !more() {
 		// O_CREAT or O_TRUNC with O_RDONLY: the handle writes nothing, and still the server must learn of the file.
 		return fh.upload(ctx, "close", fh.h.Fsync)
 	}
 	return fh.upload(ctx, "close", func(ctx context.Context) error { return fh.h.Flush(ctx, more) })
+}
+
+// duplicated reports whether the process of a thread has this open file under another descriptor. A descriptor of
+// another open(2) is no sign that anything will be written: while there is one that was opened alike, the two cannot
+// be told apart, and the answer is no.
+func (fh *fileHandle) duplicated(tid uint32) bool {
+	if !fh.h.Unique() {
+		return false
+	}
+	path, _ := fh.n.Path()
+	return fh.n.srv.holdsOpen(tid, description{path: path, ino: fh.n.StableAttr().Ino, as: fh.as})
+}
+
+// description is an open file as /proc shows it: the path there ends in the path within the mount.
+type description struct {
+	path string
+	ino  uint64
+	as   content.OpenFlags
+}
+
+// access is what of says of a descriptor during its whole life.
+func access(of content.OpenFlags) content.OpenFlags {
+	of.Truncate = false
+	return of
 }
 
 // Fsync implements fsync(2) and fdatasync(2).

@@ -3,8 +3,11 @@ package fs
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The kernel holds a lock of a process while it runs execve(2), closing descriptors included, and whoever reads its
@@ -50,29 +53,51 @@ func callerKilled(tid uint32) bool {
 	})
 }
 
-// holdsOpen reports whether the process of a thread has a descriptor open on a file of ours: its path there ends in the
-// path within the mount. The links are only read: to follow one would be a request to ourselves. A false alarm
-// costs nothing but the moment at which an empty file reaches the server.
-func holdsOpen(tid uint32, path string) bool {
-	return tid != 0 && aside(func() bool { return linksTo(fmt.Sprintf("/proc/%d/fd", tid), path) })
+// holdsOpen reports whether the process of a thread has another descriptor of an open file of ours. The links in /proc
+// are only read: to follow one would be a request to ourselves.
+func holdsOpen(tid uint32, d description) bool {
+	return tid != 0 && aside(func() bool { return listsOpen(fmt.Sprintf("/proc/%d", tid), d) })
 }
 
-func linksTo(dir, path string) bool {
-	d, err := os.Open(dir)
+func listsOpen(proc string, d description) bool {
+	fds, err := os.Open(proc + "/fd")
 	if err != nil {
 		return false
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(maxDescriptors)
+	defer fds.Close()
+	names, err := fds.Readdirnames(maxDescriptors)
 	if err != nil {
 		return false
 	}
 	for _, name := range names {
-		if target, err := os.Readlink(dir + "/" + name); err == nil && strings.HasSuffix(target, path) {
+		target, err := os.Readlink(proc + "/fd/" + name)
+		if err != nil || !strings.HasSuffix(target, d.path) {
+			continue
+		}
+		if info, err := os.ReadFile(proc + "/fdinfo/" + name); err == nil && d.describes(info) {
 			return true
 		}
 	}
 	return false
+}
+
+// describes compares what the kernel says in fdinfo. The inode number is told since Linux 5.14.
+func (d description) describes(fdinfo []byte) bool {
+	same := false
+	for line := range strings.Lines(string(fdinfo)) {
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch name {
+		case "flags":
+			flags, err := strconv.ParseUint(value, 8, 32)
+			same = err == nil && flags&unix.O_PATH == 0 && access(openFlags(uint32(flags))) == d.as
+		case "ino":
+			if ino, err := strconv.ParseUint(value, 10, 64); err != nil || ino != d.ino {
+				return false
+			}
+		}
+	}
+	return same
 }
 
 // maxDescriptors bounds the look at a caller's descriptors.

@@ -6,4 +6,4 @@ package fs
 func callerKilled(uint32) bool { return false }
 
 // holdsOpen cannot tell without /proc.
-func holdsOpen(uint32, string) bool { return false }
+func holdsOpen(uint32, description) bool { return false }

@@ -95,7 +95,7 @@ type Server struct {
 
 	// killed and holdsOpen look at callers; replaced in tests.
 	killed    func(tid uint32) bool
-	holdsOpen func(tid uint32, path string) bool
+	holdsOpen func(tid uint32, d description) bool
 
 	names   names
 	moves   moves

@@ -229,6 +229,13 @@ var closePromises = []promise{
 		f := s.open("f", os.O_WRONLY|os.O_CREATE)
 		s.ok(f.Close())
 		s.onDisk("f", nil)
+		// A descriptor of another open(2) promises nothing for this one.
+		s.put("g", []byte("old"))
+		r := s.open("g", os.O_RDONLY)
+		f = s.open("g", os.O_WRONLY|os.O_TRUNC)
+		s.ok(f.Close())
+		s.onDisk("g", nil)
+		s.ok(r.Close())
 	}},
 	{"close.error", func(s *scene) {
 		if s.is(lab.Embedded) {

@@ -17,7 +17,7 @@
 // undoes what was broken off.
 //
 // Success of [Handle.Flush] and [Handle.Fsync] means that the server answered 226 and that its copy was verified. There
-// is one exception: a Flush with moreToCome on a server that can continue no file (neither APPE nor REST + STOR)
+// is one exception: a Flush with more to come on a server that can continue no file (neither APPE nor REST + STOR)
 // may put the upload off, because all would have to be sent for each of many flushes.
 //
 // An upload that failed leaves the content as it is, and the next flush tries again. What cannot be saved that way

@@ -10,6 +10,9 @@ import (
 // errLost says that bytes which the application wrote are neither on the server nor kept here.
 var errLost = &pool.Error{Op: "write", Kind: pool.KindIncomplete, Err: errors.New("the upload was cut and reaches further back than what is kept for sending again")}
 
+// errPanic says that a mistake of this program ended an operation; the log has its stack.
+var errPanic = errors.New("a mistake in ftpsfs, see its log")
+
 // What operations tell their caller inside this package; neither leaves it.
 var (
 	errStage = errors.New("goes on in a staging file")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ftpsfs/ftpsfs/pool"
@@ -39,10 +40,10 @@ func TestCutBehindReplayIsLost(t *testing.T) {
 	if kind(err) != pool.KindIncomplete {
 		t.Fatalf("write: %v", err)
 	}
-	if err := h.Flush(bg, false); err == nil {
+	if err := h.Flush(bg, nil); err == nil {
 		t.Fatal("close succeeds though content is lost")
 	}
-	if err := other.Flush(bg, false); err == nil {
+	if err := other.Flush(bg, nil); err == nil {
 		t.Fatal("the other descriptor is not told")
 	}
 	k.want("/a", "old")
@@ -85,7 +86,7 @@ func TestDiskFull(t *testing.T) {
 			if kind(err) != pool.KindNoSpace {
 				t.Fatalf("write: %v", err)
 			}
-			if err := h.Flush(bg, false); kind(err) != pool.KindNoSpace {
+			if err := h.Flush(bg, nil); kind(err) != pool.KindNoSpace {
 				t.Fatalf("close: %v", err)
 			}
 			h.Release()
@@ -102,7 +103,7 @@ func TestDiskFullStaged(t *testing.T) {
 	k.srv.put("/a", string(old))
 	_, f, h := k.existing("/a", OpenFlags{Write: true})
 	k.write(h, 5000, "new")
-	if err := h.Flush(bg, false); kind(err) != pool.KindNoSpace {
+	if err := h.Flush(bg, nil); kind(err) != pool.KindNoSpace {
 		t.Fatalf("close: %v", err)
 	}
 	same(t, "server", []byte(k.srv.content("/a")), old)
@@ -118,13 +119,13 @@ func TestErrorIsReportedOncePerHandle(t *testing.T) {
 	h2 := k.handle(f, OpenFlags{Write: true})
 	k.write(h1, 0, "hello")
 	k.srv.set(func(q *quirks) { q.failFinish = fail(pool.KindQuota, "store", "/a") })
-	if err := h1.Flush(bg, false); kind(err) != pool.KindQuota {
+	if err := h1.Flush(bg, nil); kind(err) != pool.KindQuota {
 		t.Fatalf("first handle: %v", err)
 	}
-	if err := h1.Flush(bg, false); err != nil {
+	if err := h1.Flush(bg, nil); err != nil {
 		t.Fatalf("first handle again: %v", err)
 	}
-	if err := h2.Flush(bg, false); kind(err) != pool.KindQuota {
+	if err := h2.Flush(bg, nil); kind(err) != pool.KindQuota {
 		t.Fatalf("second handle: %v", err)
 	}
 	k.flush(h2)
@@ -186,7 +187,7 @@ func TestChangedUnderneath(t *testing.T) {
 	_, f, h := k.existing("/a", OpenFlags{Read: true, Write: true})
 	k.write(h, 7, "seven")
 	k.srv.put("/a", strings.Repeat("z", 400_000))
-	if err := h.Flush(bg, false); kind(err) != pool.KindChanged {
+	if err := h.Flush(bg, nil); kind(err) != pool.KindChanged {
 		t.Fatalf("close: %v", err)
 	}
 	h.Release()
@@ -228,7 +229,7 @@ func TestCanceledFlushGoesOn(t *testing.T) {
 	k.write(h, 0, "hello")
 	ctx, cancel := context.WithCancel(bg)
 	cancel()
-	if err := h.Flush(ctx, false); kind(err) != pool.KindCanceled {
+	if err := h.Flush(ctx, nil); kind(err) != pool.KindCanceled {
 		t.Fatalf("flush: %v", err)
 	}
 	if _, err := h.ReadAt(ctx, make([]byte, 1), 0); kind(err) != pool.KindCanceled {
@@ -271,5 +272,47 @@ func TestErrorsNameNothingInternal(t *testing.T) {
 		if errors.As(err, &e) {
 			t.Errorf("%v could leave the package", err)
 		}
+	}
+}
+
+// panicking is a Remote with a mistake in it.
+type panicking struct {
+	Remote
+	on atomic.Bool
+}
+
+func (r *panicking) Upload(ctx context.Context, path string, o pool.UploadOptions) (pool.Upload, error) {
+	if r.on.Load() {
+		panic("a mistake")
+	}
+	return r.Remote.Upload(ctx, path, o)
+}
+
+func TestPanic(t *testing.T) {
+	remote := &panicking{}
+	k := newKit(t, quirks{}, func(c *Config) { remote.Remote, c.Remote = c.Remote, remote })
+	_, other, oh := k.create("/other")
+	k.write(oh, 0, "of somebody else")
+	_, f, h := k.create("/a")
+	k.write(h, 0, "content")
+	remote.on.Store(true)
+	ctx, cancel := context.WithCancel(bg) // as a caller who may go: the operation has its own goroutine
+	defer cancel()
+	for _, ctx := range []context.Context{bg, ctx} {
+		if err := h.Flush(ctx, nil); !errors.Is(err, errPanic) {
+			t.Fatalf("flush: %v", err)
+		}
+	}
+	remote.on.Store(false)
+	if err := h.Flush(bg, nil); !errors.Is(err, errPanic) {
+		t.Fatalf("the content is uncertain, and still: %v", err)
+	}
+	k.done(other, oh)
+	k.want("/other", "of somebody else")
+	h.Release()
+	f.Close()
+	k.want("/a", "absent")
+	if st := k.s.Stats(); st.Recovered != 1 {
+		t.Errorf("%d files in the recovery folder", st.Recovered)
 	}
 }

@@ -112,12 +112,12 @@ func (s *Store) File(n Name, e pool.Entry, created bool) *File {
 		e.Size = max(e.Size, 0)
 	}
 	f.base, f.size, f.sent, f.kept, f.mtime = e, e.Size, e.Size, e.Size, e.ModTime
+	f.show() // before others find it, without a turn
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.nextID++
 	f.id = s.nextID
 	s.files[f] = struct{}{}
-	s.mu.Unlock()
-	f.show()
 	return f
 }
 

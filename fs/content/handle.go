@@ -88,6 +88,18 @@ func (f *File) readers() (n int) {
 	return n
 }
 
+// Unique reports whether no other handle of the file was opened with the same access as h.
+func (h *Handle) Unique() bool {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	for o := range h.f.handles {
+		if o != h && o.flags.Read == h.flags.Read && o.flags.Write == h.flags.Write && o.flags.Append == h.flags.Append {
+			return false
+		}
+	}
+	return true
+}
+
 // fault notes a failure, for every handle but h, which learns of it at once.
 func (f *File) fault(h *Handle, err error) {
 	if err == nil {
@@ -128,6 +140,7 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 		return 0, err
 	}
 	defer t.end()
+	defer f.caught(&err)
 	if err := h.owed(); err != nil {
 		return 0, err
 	}
@@ -161,19 +174,25 @@ func (f *File) touched() {
 }
 
 // Flush is one close(2) of a descriptor: nil means that the server has everything written so far, verified. Without new
-// data it costs nothing. moreToCome is a hint that the caller holds another descriptor of this handle (a shell's
-// redirection): then a file that is only created or truncated, and has no byte yet, is not sent for it.
-func (h *Handle) Flush(ctx context.Context, moreToCome bool) error {
+// data it costs nothing. more tells whether the caller holds another descriptor of this handle (a shell's
+// redirection), nil: it does not. It is only asked, with the File's turn held, where an upload may be put off for it: of a
+// file that is only created or truncated and has no byte yet, and of one that would have to be sent as a whole again.
+func (h *Handle) Flush(ctx context.Context, more func() bool) error {
 	if !h.flags.Write && !h.flags.Append && !h.flags.Truncate {
 		return nil
 	}
-	return h.flush(ctx, moreToCome)
+	if more == nil {
+		more = nothingToCome
+	}
+	return h.flush(ctx, more)
 }
 
-// Fsync is fsync(2) and fdatasync(2): as Flush, and a created or truncated file without a byte is always sent.
-func (h *Handle) Fsync(ctx context.Context) error { return h.flush(ctx, false) }
+// Fsync is fsync(2) and fdatasync(2): as Flush, and nothing is put off.
+func (h *Handle) Fsync(ctx context.Context) error { return h.flush(ctx, nothingToCome) }
 
-func (h *Handle) flush(ctx context.Context, lazy bool) error {
+func nothingToCome() bool { return false }
+
+func (h *Handle) flush(ctx context.Context, more func() bool) error {
 	f := h.f
 	t, err := f.begin(ctx)
 	if err != nil {
@@ -181,10 +200,10 @@ func (h *Handle) flush(ctx context.Context, lazy bool) error {
 	}
 	defer t.end()
 	owed := h.owed()
-	if lazy && f.size == 0 && f.sent == 0 && f.stg == nil && f.broken == nil {
+	if f.size == 0 && f.sent == 0 && f.stg == nil && f.broken == nil && f.dirty() && more() {
 		return owed
 	}
-	err = t.wait(ctx, func(ctx context.Context) error { return f.push(ctx, lazy) })
+	err = t.wait(ctx, func(ctx context.Context) error { return f.push(ctx, more) })
 	if err != nil {
 		if !t.left {
 			f.fault(h, err)
@@ -225,7 +244,7 @@ func (f *File) lastWriter() {
 		err := f.err
 		f.mu.Unlock()
 		if f.writes != f.pushed || !f.exists && f.pushed == 0 {
-			err = f.push(f.s.ctx, false)
+			err = f.push(f.s.ctx, nothingToCome)
 		}
 		if f.dirty() {
 			reason := "the upload failed"

@@ -208,7 +208,7 @@ var patternBlock = func() []byte {
 
 func (k *kit) flush(h *Handle) {
 	k.t.Helper()
-	if err := h.Flush(context.Background(), false); err != nil {
+	if err := h.Flush(context.Background(), nil); err != nil {
 		k.t.Fatal(err)
 	}
 }

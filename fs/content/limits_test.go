@@ -62,7 +62,7 @@ func TestLocalDiskFull(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("write: %v", err)
 	}
-	if err := h.Flush(bg, false); !errors.Is(err, syscall.ENOSPC) { // what is missing does not fit either
+	if err := h.Flush(bg, nil); !errors.Is(err, syscall.ENOSPC) { // what is missing does not fit either
 		t.Fatalf("close: %v", err)
 	}
 	h.Release()
@@ -188,7 +188,7 @@ func TestManyStreamsOnFewConnections(t *testing.T) {
 							break
 						}
 					}
-					if err := h.Flush(bg, false); err != nil {
+					if err := h.Flush(bg, nil); err != nil {
 						t.Error(err)
 					}
 					h.Release()
@@ -242,7 +242,7 @@ func TestConcurrentHandles(t *testing.T) {
 				if _, err := w.WriteAt(wctx, pattern(off, 20_000), off); err != nil && kind(err) != pool.KindCanceled {
 					t.Error(err)
 				}
-				if err := w.Flush(wctx, false); err != nil && kind(err) != pool.KindCanceled {
+				if err := w.Flush(wctx, nil); err != nil && kind(err) != pool.KindCanceled {
 					t.Error(err)
 				}
 				stop()

@@ -428,7 +428,7 @@ func (m *model) flushFile(h *modelHandle) {
 	m.say("flush %s %d", mf.n.path, len(mf.data))
 	var err error
 	if h.flags.Write && m.r.IntN(2) == 0 {
-		err = h.h.Flush(bg, false)
+		err = h.h.Flush(bg, nil)
 	} else {
 		err = h.h.Fsync(bg)
 	}
@@ -471,7 +471,7 @@ func (m *model) onServer(mf *modelFile) {
 func (m *model) closeHandle(h *modelHandle) {
 	mf := h.file
 	m.say("close %s", mf.n.path)
-	failed := !m.ok(mf, h.h.Flush(bg, false))
+	failed := !m.ok(mf, h.h.Flush(bg, nil))
 	h.h.Release()
 	for i, other := range mf.handles {
 		if other == h {

@@ -1,6 +1,8 @@
 package content
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ftpsfs/ftpsfs/pool"
@@ -269,4 +271,41 @@ func TestRenameRefused(t *testing.T) {
 	k.done(fa, ha)
 	same(t, "server", []byte(k.srv.content("/a")), old)
 	k.wantNames("/a")
+}
+
+// TestAppendAfterUnlink: a file without a name goes on for those who write it, in whatever state it was.
+func TestAppendAfterUnlink(t *testing.T) {
+	for _, name := range []string{"all", "pure", "one, cannot resume", "no chmod"} {
+		q := servers[name]
+		for _, size := range []int{0, 10, 700_000, 3 << 20} {
+			for _, read := range []bool{false, true} {
+				for _, flushed := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s/%d/read %v/flushed %v", name, size, read, flushed), func(t *testing.T) {
+						k := newKit(t, q)
+						k.srv.put("/d/a", strings.Repeat("x", size))
+						n, f, h := k.existing("/d/a", OpenFlags{Read: read, Write: true, Append: true})
+						want := append([]byte(strings.Repeat("x", size)), k.fill(h, 0, size, 1<<16)...)
+						if flushed {
+							k.flush(h)
+						}
+						k.unlink(n, f)
+						for _, size := range []int{100, 2 << 20} {
+							want = append(want, k.fill(h, 0, size, 1<<16)...)
+							k.flush(h)
+						}
+						if err := f.Truncate(bg, int64(len(want)+10)); err != nil {
+							t.Fatal(err)
+						}
+						k.write(h, 0, "end")
+						if read {
+							want = append(append(want, make([]byte, 10)...), "end"...)
+							same(t, "handle", []byte(k.read(h, 0, len(want)+1)), want)
+						}
+						k.done(f, h)
+						k.wantNames()
+					})
+				}
+			}
+		}
+	}
 }

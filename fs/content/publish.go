@@ -12,9 +12,9 @@ import (
 // maxWays bounds how often a push changes its way: another kind of name, in place, staged.
 const maxWays = 8
 
-// push brings everything to the server: nil means that it is there under the file's name, verified. lazy allows to put
-// off what would send the whole content again and again, because the application goes on writing.
-func (f *File) push(ctx context.Context, lazy bool) error {
+// push brings everything to the server: nil means that it is there under the file's name, verified. more is
+// asked before all of the content is sent once more: what an application goes on writing is put off.
+func (f *File) push(ctx context.Context, more func() bool) error {
 	if !f.dirty() {
 		return nil
 	}
@@ -23,6 +23,7 @@ func (f *File) push(ctx context.Context, lazy bool) error {
 	}
 	f.busy(true)
 	defer f.busy(false)
+	before := f.pushed
 	f.pushed = f.writes
 	for range maxWays {
 		if f.broken != nil {
@@ -31,7 +32,8 @@ func (f *File) push(ctx context.Context, lazy bool) error {
 		var err error
 		if f.stg != nil {
 			var put bool
-			if put, err = f.pushStaged(ctx, lazy); put {
+			if put, err = f.pushStaged(ctx, more); put {
+				f.pushed = before // the last writer's release tries, if nothing does before
 				return nil
 			}
 		} else {

@@ -23,7 +23,6 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 			return 0, canceled(ctx)
 		}
 		n, err := h.readAt(ctx, p, off)
-		h.f.turns.Release(1)
 		if !errors.Is(err, errOpenStream) {
 			return n, err
 		}
@@ -34,9 +33,15 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	}
 }
 
-// readAt reads with a shared turn.
-func (h *Handle) readAt(ctx context.Context, p []byte, off int64) (int, error) {
+// readAt reads with a shared turn, which it ends.
+func (h *Handle) readAt(ctx context.Context, p []byte, off int64) (_ int, err error) {
 	f := h.f
+	defer f.turns.Release(1)
+	defer func() {
+		if p := recover(); p != nil {
+			err = f.s.panicked(f.path(), p)
+		}
+	}()
 	if err := h.sameContent(); err != nil {
 		return 0, err
 	}
@@ -52,7 +57,6 @@ func (h *Handle) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 	want := len(p)
 	p = p[:min(int64(len(p)), f.size-off)]
 	var n int
-	var err error
 	if f.stg != nil {
 		n, err = f.readStaged(ctx, h.reader, p, off, true)
 	} else {

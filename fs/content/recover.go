@@ -124,7 +124,7 @@ func (s *Store) finishLeftover(ctx context.Context, l stage.Leftover) {
 	_ = f.turns.Acquire(context.Background(), whole) // never fails: the context has no end
 	f.stg, f.size, f.writes = l.File, l.File.Size(), 1
 	s.stats.staged.Add(1)
-	if err := f.push(s.ctx, false); err != nil {
+	if err := f.push(s.ctx, nothingToCome); err != nil {
 		f.keep(err.Error())
 	} else {
 		s.log.Info("content of an earlier run finished", "path", target)

@@ -67,7 +67,7 @@ func (r *Rename) prepare(ctx context.Context, f *File) error {
 	}
 	there := f.exists || !f.beside && f.sent > 0 && (f.snd == nil || f.snd.idle())
 	if linked && p == r.from && !there {
-		return f.push(ctx, false)
+		return f.push(ctx, nothingToCome)
 	}
 	return nil
 }

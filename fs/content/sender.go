@@ -351,23 +351,25 @@ func (d *sender) idleEnough(now time.Time) bool {
 func (d *sender) yield(turn uint64) {
 	tick := time.NewTicker(idleBeforeYield)
 	defer tick.Stop()
-	for {
-		d.mu.Lock()
-		if d.up == nil || d.turn != turn {
-			d.mu.Unlock()
-			return
-		}
-		now := time.Now()
-		if d.idleEnough(now) {
-			d.suspendLocked(d.s.ctx)
-			d.mu.Unlock()
-			return
-		}
-		d.mu.Unlock()
+	for !d.yieldNow(turn) {
 		select {
 		case <-tick.C:
 		case <-d.s.ctx.Done():
 			return
 		}
 	}
+}
+
+// yieldNow gives the connection of an upload up if it is time, and tells whether that is over.
+func (d *sender) yieldNow(turn uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.up == nil || d.turn != turn {
+		return true
+	}
+	if !d.idleEnough(time.Now()) {
+		return false
+	}
+	d.suspendLocked(d.s.ctx)
+	return true
 }

@@ -81,6 +81,9 @@ func (f *File) newStage() (*stage.File, error) {
 // unload copies the window to the staging file.
 func (f *File) unload(st *stage.File) error {
 	start, end := f.win.bounds()
+	for !f.win.hold(start) { // somebody else needed the memory just now
+		start, end = f.win.bounds()
+	}
 	if start < f.kept {
 		at := start
 		err := f.win.each(start, min(f.kept, end), func(b []byte) error {
@@ -171,7 +174,7 @@ func (f *File) dropStage() {
 }
 
 // pushStaged uploads what is dirty, in the cheapest way that loses nothing. later: it is put off.
-func (f *File) pushStaged(ctx context.Context, lazy bool) (later bool, err error) {
+func (f *File) pushStaged(ctx context.Context, more func() bool) (later bool, err error) {
 	defer f.closeSource()
 	snap := f.stg.Snapshot()
 	if len(snap.Dirty) == 0 && f.objectComplete() {
@@ -184,8 +187,10 @@ func (f *File) pushStaged(ctx context.Context, lazy bool) (later bool, err error
 	switch {
 	case err != nil:
 		return false, err
-	case way == wayWhole && lazy && f.lastPush > 0:
-		return true, nil // all of it would be sent for each of many flushes, and the application goes on writing
+	case way == wayWhole && f.lastPush > 0 && more():
+		// All of it would be sent for each of many flushes. If this program dies before the last one, the next mount does it.
+		_, err := f.stg.Commit()
+		return err == nil, err
 	case way == wayWhole:
 		return false, f.pushWhole(ctx)
 	}

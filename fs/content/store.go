@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -85,9 +86,20 @@ func (s *Store) goes(fn func()) bool {
 	s.mu.Unlock()
 	go func() {
 		defer s.work.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				_ = s.panicked("", p) // it is logged, and nobody waits
+			}
+		}()
 		fn()
 	}()
 	return true
+}
+
+// panicked logs a panic with its stack and gives the error for who waits.
+func (s *Store) panicked(path string, p any) error {
+	s.log.Error("an operation panicked, please report it", "path", path, "panic", p, "stack", string(debug.Stack()))
+	return opError("content", path, pool.KindOther, errPanic)
 }
 
 // open lists the files in the order of their ids.
@@ -123,7 +135,7 @@ func (s *Store) Sync(ctx context.Context) error {
 		if _, pending := f.status(); !pending {
 			continue
 		}
-		if err := f.do(ctx, func(ctx context.Context) error { return f.push(ctx, false) }); err != nil && first == nil {
+		if err := f.do(ctx, func(ctx context.Context) error { return f.push(ctx, nothingToCome) }); err != nil && first == nil {
 			first = err
 		}
 	}

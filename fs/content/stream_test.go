@@ -25,10 +25,12 @@ func TestSmallFileIsOneUpload(t *testing.T) {
 	k.want("/a", strings.Repeat("x", 4096))
 }
 
+func moreToCome() bool { return true }
+
 func TestEmptyFile(t *testing.T) {
 	k := newKit(t, quirks{})
 	_, f, h := k.create("/a")
-	if err := h.Flush(bg, true); err != nil {
+	if err := h.Flush(bg, moreToCome); err != nil {
 		t.Fatal(err)
 	}
 	k.want("/a", "absent")
@@ -36,7 +38,7 @@ func TestEmptyFile(t *testing.T) {
 	k.want("/a", "")
 	k.done(f, h)
 	_, f, h = k.create("/b")
-	if err := h.Flush(bg, true); err != nil {
+	if err := h.Flush(bg, moreToCome); err != nil {
 		t.Fatal(err)
 	}
 	h.Release() // the descriptor that was to come did not
@@ -112,7 +114,7 @@ func TestThousandFlushes(t *testing.T) {
 			var all []byte
 			for range 1000 {
 				all = append(all, k.fill(h, int64(len(all)), 2000, 2000)...)
-				if err := h.Flush(bg, true); err != nil {
+				if err := h.Flush(bg, moreToCome); err != nil {
 					t.Fatal(err)
 				}
 			}

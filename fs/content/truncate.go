@@ -20,7 +20,7 @@ func (f *File) Truncate(ctx context.Context, size int64) error {
 		return nil
 	}
 	return f.do(ctx, func(ctx context.Context) error {
-		err := f.push(ctx, false)
+		err := f.push(ctx, nothingToCome)
 		switch {
 		case f.gone || f.writers() > 0:
 		case err == nil:

@@ -169,7 +169,7 @@ func (f *File) keep(reason string) {
 		f.s.keep(f.stg, reason)
 		f.stg = nil
 		f.s.stats.staged.Add(-1)
-	case f.broken == nil && f.win != nil && f.size > 0 && (f.win.hold(0) || f.sent < f.size && !f.own && !f.beside):
+	case f.win != nil && f.size > 0 && (f.win.hold(0) || f.broken == nil && f.sent < f.size && !f.own && !f.beside):
 		if err := f.keepLinear(reason); err != nil {
 			f.s.log.Error("content lost", "path", f.path(), "size", f.size, "reason", reason, "err", err)
 		}

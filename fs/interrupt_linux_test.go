@@ -1,0 +1,51 @@
+package fs
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ftpsfs/ftpsfs/fs/content"
+)
+
+func TestListsOpen(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	write := content.OpenFlags{Write: true}
+	for _, tc := range []struct {
+		what string
+		d    description
+		want bool
+	}{
+		{"as it was opened", description{name, st.Ino, write}, true},
+		{"end of the path", description{"/file", st.Ino, write}, true},
+		{"another name", description{"/other", st.Ino, write}, false},
+		{"another file of that name", description{name, st.Ino + 1, write}, false},
+		{"a reader's", description{name, st.Ino, content.OpenFlags{Read: true}}, false},
+		{"one for both", description{name, st.Ino, content.OpenFlags{Read: true, Write: true}}, false},
+		{"appending", description{name, st.Ino, content.OpenFlags{Write: true, Append: true}}, false},
+	} {
+		if got := listsOpen("/proc/self", tc.d); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
+		}
+	}
+	handle, err := unix.Open(name, unix.O_PATH|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(handle)
+	if listsOpen("/proc/self", description{name, st.Ino, content.OpenFlags{Read: true}}) {
+		t.Error("a place is taken for an open file")
+	}
+}
