@@ -87,10 +87,11 @@ func (fh *fileHandle) duplicated(tid uint32) bool {
 		return false
 	}
 	path, _ := fh.n.Path()
-	return fh.n.srv.holdsOpen(tid, description{path: path, ino: fh.n.StableAttr().Ino, as: fh.as})
+	return fh.n.srv.holdsOpen(tid, description{path: fh.n.srv.mountpoint + path, ino: fh.n.StableAttr().Ino, as: fh.as})
 }
 
-// description is an open file as /proc shows it: the path there ends in the path within the mount.
+// description is an open file as /proc shows it. The path is the one below our mount point, as another mount may have the
+// same numbers: to a process that sees us elsewhere (a bind mount, another namespace) the answer is no.
 type description struct {
 	path string
 	ino  uint64

@@ -71,7 +71,7 @@ func listsOpen(proc string, d description) bool {
 	}
 	for _, name := range names {
 		target, err := os.Readlink(proc + "/fd/" + name)
-		if err != nil || !strings.HasSuffix(target, d.path) {
+		if err != nil || target != d.path {
 			continue
 		}
 		if info, err := os.ReadFile(proc + "/fdinfo/" + name); err == nil && d.describes(info) {

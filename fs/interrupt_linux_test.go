@@ -29,7 +29,7 @@ func TestListsOpen(t *testing.T) {
 		want bool
 	}{
 		{"as it was opened", description{name, st.Ino, write}, true},
-		{"end of the path", description{"/file", st.Ino, write}, true},
+		{"another mount", description{"/mnt" + name, st.Ino, write}, false},
 		{"another name", description{"/other", st.Ino, write}, false},
 		{"another file of that name", description{name, st.Ino + 1, write}, false},
 		{"a reader's", description{name, st.Ino, content.OpenFlags{Read: true}}, false},

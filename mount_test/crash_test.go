@@ -143,8 +143,8 @@ func findTemp(root string) string {
 
 // TestManyFlushes closes duplicates of a descriptor a thousand times while it is written.
 func TestManyFlushes(t *testing.T) {
-	each(t, realServers, func(t *testing.T, c cell) {
-		m := mountServer(t, c.start(t))
+	run := func(t *testing.T, s *lab.Server) {
+		m := mountServer(t, s)
 		const piece, pieces = 1000, 1000
 		want := randomBytes(12, piece*pieces)
 		before := m.number(m.status(), sent)
@@ -164,6 +164,11 @@ func TestManyFlushes(t *testing.T) {
 		if n := m.number(m.status(), sent) - before; n > 2*int64(len(want)) {
 			t.Errorf("%d bytes sent for %d", n, len(want))
 		}
+	}
+	each(t, realServers, func(t *testing.T, c cell) { run(t, c.start(t)) })
+	t.Run("proftpd-restricted", func(t *testing.T) {
+		t.Parallel()
+		run(t, cell{lab.ProFTPD, false, "1.3"}.start(t, restricted...))
 	})
 }
 

@@ -191,6 +191,7 @@ func (m *mnt) unmount() {
 func (m *mnt) awaitExit() {
 	m.t.Helper()
 	m.ended = true
+	defer m.watchdog.Stop()
 	select {
 	case err := <-m.exited:
 		if err != nil && !m.lenient {
@@ -221,6 +222,7 @@ func (m *mnt) kill() {
 		m.t.Fatal(err)
 	}
 	<-m.exited
+	m.watchdog.Stop()
 	_ = syscall.Unmount(m.dir, syscall.MNT_DETACH) // the dead end point
 }
 

@@ -15,13 +15,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 )
 
 // TestTorture does seeded operations on several files and descriptors of a mount and on a model in memory, and compares
 // what both say. From time to time everything is closed and the server's disk is compared too.
 func TestTorture(t *testing.T) {
-	each(t, realServers, func(t *testing.T, c cell) {
-		s := c.start(t)
+	run := func(t *testing.T, s *lab.Server) {
 		for seed := range pick[uint64](1, 20) {
 			makeServed(t, s, fmt.Sprint("seed", seed))
 		}
@@ -34,6 +35,11 @@ func TestTorture(t *testing.T) {
 			})
 		}
 		m.resident(maxResident)
+	}
+	each(t, anyServer, func(t *testing.T, c cell) { run(t, c.start(t)) })
+	t.Run("proftpd-restricted", func(t *testing.T) {
+		t.Parallel()
+		run(t, cell{lab.ProFTPD, false, "1.3"}.start(t, restricted...))
 	})
 }
 

@@ -103,6 +103,9 @@ func (r *running) warn() []string {
 	if r.o.CCC {
 		w = append(w, "ccc: after the login commands and file names travel in clear")
 	}
+	if e := r.o.Emulate.String(); e != "" {
+		w = append(w, "emulate="+e+": what the server cannot set is kept on this machine only, other hosts do not see it")
+	}
 	r.warnings = w
 	return w
 }

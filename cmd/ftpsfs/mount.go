@@ -12,10 +12,12 @@ import (
 	"github.com/ftpsfs/ftpsfs/cache"
 	"github.com/ftpsfs/ftpsfs/cache/blocks"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/credentials"
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/options"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/state"
 	"github.com/ftpsfs/ftpsfs/fs"
 	"github.com/ftpsfs/ftpsfs/fs/content"
+	"github.com/ftpsfs/ftpsfs/fs/content/emulate"
 	"github.com/ftpsfs/ftpsfs/fs/stage"
 	"github.com/ftpsfs/ftpsfs/pool"
 	"github.com/ftpsfs/ftpsfs/pool/session"
@@ -24,6 +26,7 @@ import (
 // rooms are the parts of one mount, each made of the ones before it.
 type rooms struct {
 	pool    *pool.Pool
+	kept    *emulate.Remote // nil without emulate=
 	cache   *cache.Cache
 	blocks  *blocks.Store
 	stage   *stage.Store // nil for a read-only mount without a state folder
@@ -79,7 +82,13 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 	if err := r.pool.Connect(ctx); err != nil {
 		return err
 	}
-	r.cache = cache.New(r.pool, cache.Options{
+	if o.Emulate != (options.Emulate{}) {
+		if r.kept, err = keepAttrs(o, cfg, dir, r.pool); err != nil {
+			return err
+		}
+	}
+	remote := r.remote()
+	r.cache = cache.New(remote, cache.Options{
 		AttrTTL: fs.CacheTTL(o.AttrTTL), DirTTL: fs.CacheTTL(o.DirTTL), NegTTL: fs.CacheTTL(o.NegTTL),
 		Hide: func(name string) bool { return r.content.IsTemp(name) },
 		Walk: cache.WalkOptions{Parallel: walkAhead, Background: pool.Ahead},
@@ -93,7 +102,7 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 		}
 	}
 	r.content = content.New(content.Config{
-		Remote: r.pool, Meta: r.cache, Stage: r.stage, Blocks: r.blocks, Replace: o.Replace, Verify: o.Verify,
+		Remote: remote, Meta: r.cache, Stage: r.stage, Blocks: r.blocks, Replace: o.Replace, Verify: o.Verify,
 		MountID: id, ReadOnly: o.ReadOnly, Log: cfg.Log,
 	})
 	if err := r.listRoot(ctx, cfg.Log); err != nil {
@@ -103,6 +112,17 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 		cfg.Log.Warn("what an earlier mount left could not be looked at", "err", err)
 	}
 	return nil
+}
+
+// keepAttrs puts what is kept on this machine over what the server tells.
+func keepAttrs(o options.Options, cfg pool.Config, dir state.Dir, server emulate.Server) (*emulate.Remote, error) {
+	if dir == "" {
+		return nil, exitcode.NewUsage("emulate="+o.Emulate.String()+" needs a folder for its state", "write state_dir=DIR")
+	}
+	return emulate.New(emulate.Config{
+		Server: server, File: dir.Kept(cfg.Session.User, o.Target.Host, o.Target.Port, o.Target.Root),
+		Mode: o.Emulate.Mode, ModTime: o.Emulate.ModTime, Log: cfg.Log,
+	})
 }
 
 // listRoot makes sure that the mount will show something. A folder that takes files and shows none is no failure.
@@ -129,7 +149,7 @@ func (r *rooms) mount(o options.Options, mountpoint string, log *slog.Logger) er
 		gid = *o.GID
 	}
 	cfg := fs.Config{
-		Mountpoint: mountpoint, Source: o.Target.String(), Remote: r.pool, Cache: r.cache, Content: r.content,
+		Mountpoint: mountpoint, Source: o.Target.String(), Remote: r.remote(), Cache: r.cache, Content: r.content,
 		Root: r.pool.Root(), Symlinks: o.Symlinks,
 		AttrTTL: o.AttrTTL, DirTTL: o.DirTTL, NegTTL: o.NegTTL,
 		ReadOnly: o.ReadOnly, AllowOther: o.AllowOther, UID: uid, GID: gid,
@@ -143,6 +163,14 @@ func (r *rooms) mount(o options.Options, mountpoint string, log *slog.Logger) er
 	return err
 }
 
+// remote is the server as the file system sees it.
+func (r *rooms) remote() emulate.Server {
+	if r.kept != nil {
+		return r.kept
+	}
+	return r.pool
+}
+
 // close ends what connect made, in the opposite order. The kernel's mount must be gone.
 func (r *rooms) close(ctx context.Context) error {
 	var err error
@@ -154,6 +182,9 @@ func (r *rooms) close(ctx context.Context) error {
 	}
 	if r.pool != nil {
 		r.pool.Close()
+	}
+	if r.kept != nil {
+		err = errors.Join(err, r.kept.Close())
 	}
 	if r.stage != nil {
 		err = errors.Join(err, r.stage.Close())

@@ -39,7 +39,8 @@ type status struct {
 	PasswordFrom string       `json:"password_from"`
 	Warnings     []string     `json:"warnings"`
 	StateDir     string       `json:"state_dir"`
-	Log          string       `json:"log"` // "" in the foreground
+	Emulate      string       `json:"emulate,omitempty"` // what is kept on this machine where the server cannot
+	Log          string       `json:"log"`               // "" in the foreground
 	Pool         pool.Stats   `json:"pool"`
 	Cache        cache.Stats  `json:"cache"`
 	Blocks       blocks.Stats `json:"blocks"`
@@ -62,7 +63,7 @@ func (r *running) Status() any {
 	s := status{
 		Version: versionString(), URL: r.o.Target.String(), Mountpoint: r.dir, State: "mounted", PID: os.Getpid(),
 		Uptime: time.Since(r.since).Seconds(), User: r.login.User, PasswordFrom: r.login.Source, Warnings: r.warnings,
-		StateDir: string(r.state), Log: r.logFile,
+		StateDir: string(r.state), Emulate: r.o.Emulate.String(), Log: r.logFile,
 		Pool: r.pool.Stats(), Cache: r.cache.Stats(), Blocks: r.blocks.Stats(), FS: r.server.Status(), Process: processStatus(),
 	}
 	if s.Warnings == nil {

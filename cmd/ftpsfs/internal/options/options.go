@@ -28,6 +28,7 @@ type Options struct {
 	Timeout        time.Duration
 	ConnectTimeout time.Duration
 	Verify         pool.Verify
+	Emulate        Emulate
 	Account        string
 
 	Active           bool
@@ -73,4 +74,22 @@ func Defaults() Options {
 		StageSize:      10 << 30,
 		CacheMem:       64 << 20,
 	}
+}
+
+// Emulate says what is kept on this machine where the server cannot set it.
+type Emulate struct {
+	Mode, ModTime bool
+}
+
+// String gives it as it is written in emulate=, "" for nothing.
+func (e Emulate) String() string {
+	switch {
+	case e.Mode && e.ModTime:
+		return "mode+mtime"
+	case e.Mode:
+		return "mode"
+	case e.ModTime:
+		return "mtime"
+	}
+	return ""
 }

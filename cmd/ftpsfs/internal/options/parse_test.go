@@ -91,7 +91,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-o umask=999 " + u + " /m", "permission bits"},
 		{"-o uid=nobody-by-this-name " + u + " /m", "no user of this machine"},
 		{"-o gid=4294967295 " + u + " /m", "no group id"},
-		{"-o emulate=mode+mtime " + u + " /m", "not built yet"},
+		{"-o emulate=owner " + u + " /m", "mode or mode+mtime or mtime"},
 		{"-o replace=swap " + u + " /m", "inplace or rename"},
 		{"-o verify=maybe " + u + " /m", "hash or none or size"},
 		{"-o password=geheim " + u + " /m", "password_file=FILE"},
@@ -180,6 +180,8 @@ func TestEveryOption(t *testing.T) {
 		{"attr_ttl=0,dir_ttl=1m,neg_ttl=2.5", base(func(o *Options) {
 			o.AttrTTL, o.DirTTL, o.NegTTL = 0, time.Minute, 2500*time.Millisecond
 		})},
+		{"emulate=mode+mtime", base(func(o *Options) { o.Emulate = Emulate{Mode: true, ModTime: true} })},
+		{"emulate=mtime", base(func(o *Options) { o.Emulate = Emulate{ModTime: true} })},
 		{"replace=inplace,verify=none", base(func(o *Options) { o.Replace, o.Verify = content.ReplaceInPlace, pool.VerifyNone })},
 		{"state_dir=/s,stage_size=1.5G,cache_mem=128MiB", base(func(o *Options) {
 			o.StateDir, o.StageSize, o.CacheMem = "/s", 3<<29, 128<<20

@@ -147,6 +147,9 @@ var table = []row{
 	{name: "verify", arg: "=size|hash|none", help: "what close() and fsync() compare with the server's copy",
 		value: into(words(map[string]pool.Verify{"size": pool.VerifySize, "hash": pool.VerifyHash, "none": pool.VerifyNone}),
 			func(o *Options, v pool.Verify) { o.Verify = v })},
+	{name: "emulate", arg: "=mode+mtime", help: "keep modes or times (or both) on this machine where the server cannot set them",
+		value: into(words(map[string]Emulate{"mode": {Mode: true}, "mtime": {ModTime: true}, "mode+mtime": {Mode: true, ModTime: true}}),
+			func(o *Options, v Emulate) { o.Emulate = v })},
 	{name: "state_dir", arg: "=DIR", help: "staging files, journal, what was learned of servers",
 		value: into(file, func(o *Options, v string) { o.StateDir = v })},
 	{name: "stage_size", arg: "=10G", help: "most local space for staging",
@@ -159,7 +162,6 @@ var table = []row{
 var later = map[string]string{
 	"cache_dir":  "a disk cache is not built yet; leave it out, cache_mem is the cache in memory",
 	"cache_size": "a disk cache is not built yet; leave it out, cache_mem is the cache in memory",
-	"emulate":    "keeping modes and times locally is not built yet; leave it out, what the server cannot is answered with an error",
 	"writeback":  "write-back is not built yet; leave it out, close() returns when the server has the data",
 }
 

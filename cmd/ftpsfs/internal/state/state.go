@@ -68,6 +68,11 @@ func (d Dir) Server(host string, port int) string {
 	return filepath.Join(d.servers(), fileName(host, fmt.Sprintf("%s:%d", host, port))+".json")
 }
 
+// Kept is the file for modes and times that the server cannot keep, of what a user sees below a folder of it.
+func (d Dir) Kept(user, host string, port int, root string) string {
+	return filepath.Join(d.servers(), fileName(host, fmt.Sprintf("%s@%s:%d%s", user, host, port, root))+".attrs")
+}
+
 // Log is the log of the mount on mountpoint.
 func (d Dir) Log(mountpoint string) string {
 	return filepath.Join(d.logs(), fileName(filepath.Base(mountpoint), mountpoint)+".log")
