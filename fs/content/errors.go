@@ -53,6 +53,15 @@ func resumable(err error) bool {
 	return false
 }
 
+// answered tells whether err is the server's answer to what was to be stored, and not a failure on the way.
+func answered(err error) bool {
+	switch pool.KindOf(err) {
+	case pool.KindNoSpace, pool.KindQuota, pool.KindTooLarge, pool.KindReadOnly, pool.KindIsDir, pool.KindNotDir:
+		return true
+	}
+	return refused(err)
+}
+
 // refused tells whether the server said no to the operation as such, so that another way is worth trying.
 func refused(err error) bool {
 	switch pool.KindOf(err) {

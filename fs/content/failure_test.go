@@ -316,3 +316,43 @@ func TestPanic(t *testing.T) {
 		t.Errorf("%d files in the recovery folder", st.Recovered)
 	}
 }
+
+// TestWhatIsKeptOfAFailure: nothing of what the server's answer to is known to the writer, one copy of what failed on the
+// way, everything that nobody knows of.
+func TestWhatIsKeptOfAFailure(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fail  pool.Kind
+		flush bool
+		want  int // after three tries
+	}{
+		{"told, no space", pool.KindNoSpace, true, 0},
+		{"told, too large", pool.KindTooLarge, true, 0},
+		{"told, network", pool.KindTimeout, true, 1},
+		{"not told, no space", pool.KindNoSpace, false, 3},
+		{"not told, network", pool.KindTimeout, false, 3},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			k := newKit(t, quirks{})
+			k.srv.put("/a", string(pattern(0, 1<<20)))
+			for i := range 3 {
+				k.srv.set(func(q *quirks) { q.failFinish = nil })
+				_, f, h := k.existing("/a", OpenFlags{Read: true, Write: true})
+				k.write(h, int64(5000*i), "changed")
+				k.srv.set(func(q *quirks) { q.failFinish = fail(tc.fail, "store", "/a") })
+				if tc.flush {
+					if err := h.Flush(bg, nil); kind(err) != tc.fail {
+						t.Fatalf("close: %v", err)
+					}
+				}
+				h.Release()
+				f.Close()
+			}
+			texts, err := filepath.Glob(filepath.Join(k.dir, "recovery", "*.txt"))
+			if err != nil || len(texts) != tc.want {
+				t.Errorf("kept: %q, %v", texts, err)
+			}
+			same(t, "server", []byte(k.srv.content("/a")), pattern(0, 1<<20))
+		})
+	}
+}

@@ -2,6 +2,7 @@ package content
 
 import (
 	"context"
+	"errors"
 	"path"
 	"sync"
 	"sync/atomic"
@@ -301,7 +302,7 @@ func (f *File) Close() {
 	_ = f.turns.Acquire(context.Background(), whole) // never fails: the context has no end
 	defer f.turns.Release(whole)
 	if f.dirty() {
-		f.keep("it was not on the server when the file was closed")
+		f.keep(errors.New("it was not on the server when the file was closed"), false)
 	}
 	f.letGo(f.s.ctx)
 	f.s.cfg.Blocks.Drop(f.key())

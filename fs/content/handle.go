@@ -224,7 +224,7 @@ func (h *Handle) Release() {
 	defer t.end()
 	h.drop()
 	if !h.flags.Read || h.flags.Write || h.flags.Append || h.flags.Truncate {
-		f.lastWriter()
+		f.lastWriter(h)
 	}
 	f.mu.Lock()
 	left := len(f.handles)
@@ -234,24 +234,21 @@ func (h *Handle) Release() {
 	}
 }
 
-// lastWriter is called when a handle for writing is released. After the last of them nothing stays local.
-func (f *File) lastWriter() {
+// lastWriter is called when h, a handle for writing, is released. After the last of them nothing stays local.
+func (f *File) lastWriter(h *Handle) {
 	if f.writers() > 0 {
 		return
 	}
 	if f.dirty() {
 		f.mu.Lock()
 		err := f.err
+		told := err != nil && h.seen == f.errSeq
 		f.mu.Unlock()
 		if f.writes != f.pushed || !f.exists && f.pushed == 0 {
-			err = f.push(f.s.ctx, nothingToCome)
+			err, told = f.push(f.s.ctx, nothingToCome), false
 		}
 		if f.dirty() {
-			reason := "the upload failed"
-			if err != nil {
-				reason = err.Error()
-			}
-			f.keep(reason)
+			f.keep(err, told)
 		}
 	}
 	if !f.gone {

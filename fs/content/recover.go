@@ -107,17 +107,17 @@ func (n fixedName) Path() (string, bool) { return string(n), true }
 func (s *Store) finishLeftover(ctx context.Context, l stage.Leftover) {
 	target, base := l.File.Target(), l.File.Base()
 	if !l.Committed {
-		s.keep(l.File, "the program ended before the file was closed")
+		s.keep(l.File, "the program ended before the file was closed", false)
 		return
 	}
 	e, err := s.cfg.Remote.Stat(ctx, target)
 	exists := err == nil
 	if err != nil && pool.KindOf(err) != pool.KindNotFound {
-		s.keep(l.File, fmt.Sprintf("the server could not be asked: %v", err))
+		s.keep(l.File, fmt.Sprintf("the server could not be asked: %v", err), false)
 		return
 	}
 	if exists != base.Exists || exists && (e.Type == pool.TypeDir || e.Size != base.Size || !sameTime(e, entryOf(base))) {
-		s.keep(l.File, "the file on the server is not the one that was changed")
+		s.keep(l.File, "the file on the server is not the one that was changed", false)
 		return
 	}
 	f := s.File(fixedName(target), e, !exists)
@@ -125,7 +125,7 @@ func (s *Store) finishLeftover(ctx context.Context, l stage.Leftover) {
 	f.stg, f.size, f.writes = l.File, l.File.Size(), 1
 	s.stats.staged.Add(1)
 	if err := f.push(s.ctx, nothingToCome); err != nil {
-		f.keep(err.Error())
+		f.keep(err, false)
 	} else {
 		s.log.Info("content of an earlier run finished", "path", target)
 		f.unstage()

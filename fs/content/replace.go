@@ -285,7 +285,7 @@ func (f *File) restoreOld(ctx context.Context, cause error) error {
 		f.snd = nil
 	}
 	if err := f.s.store(ctx, name, b); err != nil {
-		f.s.keep(b, fmt.Sprintf("old content: writing in place failed (%v), and so did putting it back (%v)", cause, err))
+		f.s.keep(b, fmt.Sprintf("old content: writing in place failed (%v), and so did putting it back (%v)", cause, err), false)
 	} else {
 		f.s.discard(b)
 	}
@@ -333,12 +333,21 @@ func (s *Store) discard(st *stage.File) {
 	}
 }
 
-// keep moves a staging file to the recovery folder and says so.
-func (s *Store) keep(st *stage.File, reason string) {
+// keep moves a staging file to the recovery folder and says so. Content whose writer was told is only the last of its
+// path, and may make room for later content.
+func (s *Store) keep(st *stage.File, reason string, told bool) {
 	target := st.Target()
-	place, err := st.Keep(reason)
+	move := st.Keep
+	if told {
+		move = st.KeepLast
+	}
+	place, err := move(reason)
 	if err != nil {
 		s.log.Error("content could not be kept", "path", target, "reason", reason, "err", err)
+		return
+	}
+	if place == "" {
+		s.log.Error("content too large for the recovery folder, its writer was told", "path", target, "reason", reason)
 		return
 	}
 	s.stats.recovered.Add(1)

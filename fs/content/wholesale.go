@@ -160,17 +160,28 @@ func (f *File) wholeFailed(ctx context.Context, dst *temp, begun bool, err error
 	return errAgain
 }
 
-// keepsNothing is what a failure leaves when nobody can be told any more, or everybody was: staged content goes to the
-// recovery folder, what was only in memory too, what was streamed is lost, and the log says so.
-func (f *File) keep(reason string) {
+// keep is what a failure leaves when nobody has the file open for writing any more: staged content goes to the recovery
+// folder, what was only in memory too, what was streamed is lost, and the log says so. told: the last writer got cause as
+// the answer to write(2), fsync(2) or close(2). When that is the server's answer to this content (and no failure on the way),
+// writing it is the writer's to do again, and nothing is kept.
+func (f *File) keep(cause error, told bool) {
+	reason := "the upload failed"
+	if cause != nil {
+		reason = cause.Error()
+	}
 	switch {
 	case f.gone:
+	case told && answered(cause):
+		f.s.log.Warn("content given up, its writer was told", "path", f.path(), "size", f.size, "err", cause)
+		if f.stg != nil {
+			f.dropStage()
+		}
 	case f.stg != nil:
-		f.s.keep(f.stg, reason)
+		f.s.keep(f.stg, reason, told)
 		f.stg = nil
 		f.s.stats.staged.Add(-1)
 	case f.win != nil && f.size > 0 && (f.win.hold(0) || f.broken == nil && f.sent < f.size && !f.own && !f.beside):
-		if err := f.keepLinear(reason); err != nil {
+		if err := f.keepLinear(reason, told); err != nil {
 			f.s.log.Error("content lost", "path", f.path(), "size", f.size, "reason", reason, "err", err)
 		}
 	case f.size > 0 && (f.broken != nil || f.sent < f.size || f.snd != nil):
@@ -183,7 +194,7 @@ func (f *File) keep(reason string) {
 }
 
 // keepLinear writes the window to the recovery folder. What is before it is on the server, under the file's name.
-func (f *File) keepLinear(reason string) error {
+func (f *File) keepLinear(reason string, told bool) error {
 	if f.win.hold(0) {
 		f.sent, f.kept = 0, 0
 	}
@@ -195,7 +206,7 @@ func (f *File) keepLinear(reason string) error {
 		f.s.discard(st)
 		return err
 	}
-	f.s.keep(st, reason)
+	f.s.keep(st, reason, told)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,6 +73,14 @@ func lockServer(serverDir string) (*os.File, error) {
 			return nil, fmt.Errorf("%s is locked by another process that does not go on", path)
 		}
 	}
+}
+
+// allocated is the room that a file takes on the disk.
+func allocated(fi os.FileInfo) int64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Blocks) * 512
+	}
+	return fi.Size()
 }
 
 // syncDir puts the names in a folder on the disk.

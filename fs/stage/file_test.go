@@ -301,3 +301,59 @@ func TestKeep(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+func TestKeepLast(t *testing.T) {
+	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
+	s := openStore(t, t.TempDir(), func(c *Config) { c.Now, c.Limit = func() time.Time { return now }, 1<<20 })
+	names := func() []string {
+		t.Helper()
+		all, err := filepath.Glob(filepath.Join(s.RecoveryDir(), "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	keep := func(target, content string, move func(*File) (string, error)) string {
+		t.Helper()
+		f := create(t, s, target, Base{})
+		write(t, f, 0, content)
+		place, err := move(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return place
+	}
+	last := func(f *File) (string, error) { return f.KeepLast("the line was cut") }
+	first := keep("/a/b", "one", last)
+	if again := keep("/a/b", "two", last); again != first {
+		t.Errorf("the same target is at %q and at %q", first, again)
+	}
+	if b, err := os.ReadFile(first); err != nil || string(b) != "two" {
+		t.Errorf("%q, %v", b, err)
+	}
+	other := keep("/c/b", "another", last)
+	untold := keep("/a/b", "nobody knows", func(f *File) (string, error) { return f.Keep("the program ended") })
+	if n := names(); len(n) != 6 {
+		t.Errorf("%q", n)
+	}
+	if place := keep("/big", strings.Repeat("x", 200<<10), last); place != "" || len(names()) != 6 {
+		t.Errorf("too large, and at %q", place)
+	}
+	now = now.Add(time.Second)
+	big := keep("/big", strings.Repeat("x", 90<<10), last)
+	now = now.Add(time.Second)
+	large := keep("/large", strings.Repeat("x", 90<<10), last) // the older ones make room
+	if n := names(); len(n) != 4 || !slices.Contains(n, large) || !slices.Contains(n, untold) || slices.Contains(n, big) || slices.Contains(n, other) {
+		t.Errorf("%q", n)
+	}
+	now = now.Add(keptFor + time.Second)
+	for i := range keptFiles + 5 {
+		keep(fmt.Sprint("/f", i), "", last)
+	}
+	if n := names(); len(n) != 2*keptFiles+2 || slices.Contains(n, large) || !slices.Contains(n, untold) {
+		t.Errorf("%d names", len(n))
+	}
+	if st := s.Stats(); st.Files != 0 || st.Allocated != 0 {
+		t.Errorf("%+v", st)
+	}
+}

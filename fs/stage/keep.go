@@ -1,11 +1,14 @@
 package stage
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +20,17 @@ const longestKept = 120
 // Keep closes the file and moves it to the recovery folder, with a text beside it that tells the target, the time and
 // the reason (in words). place is where it is now. On an error the file stays where the next run finds it.
 func (f *File) Keep(reason string) (place string, err error) {
+	return f.keepBy(reason, f.store.keep)
+}
+
+// KeepLast is Keep for content whose writer knows that it was not stored, and may write it again. Of one target only the
+// last such content is kept, of all targets no more than keptFiles, a tenth of Limit, and nothing older than keptFor:
+// programs that try again and again do not fill the disk. What is too large alone is removed, place is "" then.
+func (f *File) KeepLast(reason string) (place string, err error) {
+	return f.keepBy(reason, f.store.keepLast)
+}
+
+func (f *File) keepBy(reason string, move func(dataPath, target, text string) (string, error)) (place string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.data == nil {
@@ -25,10 +39,78 @@ func (f *File) Keep(reason string) (place string, err error) {
 	text := f.describeLocked(reason)
 	dataPath, metaPath, target := f.path, f.meta.path, f.target
 	f.endLocked()
-	if place, err = f.store.keep(dataPath, target, text); err != nil {
+	if place, err = move(dataPath, target, text); err != nil {
 		return "", err
 	}
 	return place, os.Remove(metaPath)
+}
+
+// Bounds of what KeepLast keeps.
+const (
+	keptFiles = 100
+	keptFor   = 7 * 24 * time.Hour
+	keptShare = 10 // of Limit, one part
+	// lastPrefix begins the names of such files.
+	lastPrefix = "last-"
+)
+
+// keepLast moves a data file to the recovery folder in the place of an earlier one of the same target.
+func (s *Store) keepLast(dataPath, target, text string) (place string, err error) {
+	sum := sha256.Sum256([]byte(s.cfg.Server + "\x00" + target))
+	place = filepath.Join(s.recovery, lastPrefix+hex.EncodeToString(sum[:6])+"-"+readable(target))
+	now := s.cfg.Now()
+	fi, err := os.Stat(dataPath)
+	if err != nil {
+		return "", err
+	}
+	if s.cfg.Limit > 0 && allocated(fi) > s.cfg.Limit/keptShare {
+		return "", os.Remove(dataPath)
+	}
+	if err := os.Chtimes(dataPath, now, now); err != nil { // its age counts from now
+		return "", err
+	}
+	if err := os.Rename(dataPath, place); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(place+".txt", []byte(text), 0o600); err != nil {
+		s.cfg.Log.Warn("no text beside kept content", "file", place, "error", err)
+	}
+	s.mu.Lock()
+	s.kept++
+	s.mu.Unlock()
+	s.pruneLast(now)
+	return place, syncDir(s.recovery)
+}
+
+// pruneLast removes the oldest of what keepLast made, as far as it is beyond the bounds. What Keep made stays.
+func (s *Store) pruneLast(now time.Time) {
+	entries, err := os.ReadDir(s.recovery)
+	if err != nil {
+		s.cfg.Log.Warn("recovery folder not looked through", "error", err)
+		return
+	}
+	var all []os.FileInfo
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), lastPrefix) || strings.HasSuffix(e.Name(), ".txt") {
+			continue
+		}
+		if info, err := e.Info(); err == nil {
+			all = append(all, info)
+		}
+	}
+	slices.SortFunc(all, func(a, b os.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
+	var bytes int64
+	for i, info := range all {
+		bytes += allocated(info)
+		if i < keptFiles && now.Sub(info.ModTime()) <= keptFor && (s.cfg.Limit == 0 || bytes <= s.cfg.Limit/keptShare) {
+			continue
+		}
+		place := filepath.Join(s.recovery, info.Name())
+		s.cfg.Log.Warn("kept content makes room for later content", "file", place)
+		if err := errors.Join(os.Remove(place), os.Remove(place+".txt")); err != nil {
+			s.cfg.Log.Warn("kept content not removed", "file", place, "error", err)
+		}
+	}
 }
 
 // keep moves a data file to the recovery folder under a readable name.
