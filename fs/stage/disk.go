@@ -78,7 +78,7 @@ func lockServer(serverDir string) (*os.File, error) {
 // allocated is the room that a file takes on the disk.
 func allocated(fi os.FileInfo) int64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return int64(st.Blocks) * 512
+		return st.Blocks * 512
 	}
 	return fi.Size()
 }
