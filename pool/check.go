@@ -110,6 +110,7 @@ func (p *Pool) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 		r.Entries = len(l.Entries)
 		r.look(l, o.Temp)
 		for range portSamples {
+			p.dataLists.Store(false) // each by a data channel
 			if _, err = p.List(ctx, "/"); err != nil {
 				break
 			}

@@ -152,6 +152,7 @@ func (p *Pool) listLines(b *budget, c *conn, dir string) (*Listing, *session.Dat
 	if err != nil {
 		return nil, nil, err
 	}
+	p.dataLists.Store(true)
 	p.noteSize(dir, col.Len())
 	if p.memory.get().Zone != nil && p.saidAll(col, d) {
 		return p.localTargets(dir, col.Listing()), d, nil

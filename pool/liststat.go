@@ -15,10 +15,11 @@ import (
 // statMost is the number of names up to which a folder is listed so: the lines come one by one, a data channel carries more.
 const statMost = 1000
 
-// listsByStat tells whether dir is worth asking.
+// listsByStat tells whether dir is worth asking. The first listing always takes a data channel: a server that refuses those is
+// found out at the mount.
 func (p *Pool) listsByStat(dir string) bool {
 	can := p.memory.get().Stat
-	return (can == nil || *can) && !p.server().mlst && !p.isLarge(dir)
+	return p.dataLists.Load() && (can == nil || *can) && !p.server().mlst && !p.isLarge(dir)
 }
 
 // statFolder are the commands that list dir on the control connection.
