@@ -5,6 +5,7 @@ TOOLS   := $(CURDIR)/.tools
 LINT    := $(TOOLS)/golangci-lint
 LINT_V  := v2.6.2
 FUZZ    ?= 30s
+VULNDB  ?= https://vuln.go.dev
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: build demo test test-long lint vet fuzz bench setup setup-demo setup-long install vulncheck clean
@@ -41,10 +42,10 @@ fuzz:
 bench: setup build
 	sh mount_test/run.sh bench
 
-## vulncheck: for whoever can reach the vulnerability database
+## vulncheck: for whoever can reach the vulnerability database, or has a copy of it (VULNDB=file:///...)
 vulncheck:
-	GOBIN=$(TOOLS) $(GO) install golang.org/x/vuln/cmd/govulncheck@v1.1.4
-	$(TOOLS)/govulncheck ./...
+	GOBIN=$(TOOLS) $(GO) install golang.org/x/vuln/cmd/govulncheck@v1.8.0
+	$(TOOLS)/govulncheck -db $(VULNDB) ./...
 
 setup:
 	bash mount_test/setup.sh test

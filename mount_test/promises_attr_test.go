@@ -266,6 +266,13 @@ var linkPromises = []promise{
 			s.Errorf("leads to %q, %v", to, err)
 		}
 		s.inMount("l", []byte("content"))
+		s.ok(os.Symlink("later", s.path("early"))) // as tar does when the link comes first
+		if to, err := os.Readlink(s.path("early")); err != nil || to != "later" {
+			s.Errorf("leads to %q, %v", to, err)
+		}
+		s.missing("later")
+		s.ok(os.WriteFile(s.path("later"), []byte("now"), 0o644))
+		s.inMount("early", []byte("now"))
 		// On the server's disk it may be another, equal target: ProFTPD writes them from the root that it shows.
 		if b, err := os.ReadFile(s.mount().path(s.dir, "l")); err != nil || string(b) != "content" {
 			s.Errorf("through another mount: %q, %v", b, err)

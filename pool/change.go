@@ -110,8 +110,35 @@ func (p *Pool) Symlink(ctx context.Context, target, name string) error {
 		}
 		return err == nil, err
 	}
-	err = p.change(ctx, call{op: "symlink", path: name, settle: settle}, "SITE SYMLINK "+absTarget+" "+abs)
+	make := func() error {
+		return p.change(ctx, call{op: "symlink", path: name, settle: settle}, "SITE SYMLINK "+absTarget+" "+abs)
+	}
+	if err = make(); KindOf(err) == KindNotFound || KindOf(err) == KindRefused {
+		err = p.symlinkToNothing(ctx, joinTarget(name, target), parentOf(name), make, err)
+	}
 	return p.explain(ctx, err, func(e *Error) Kind { return p.whyNotMade(ctx, name, e) })
+}
+
+// symlinkToNothing makes a link in dir whose target is not there yet, as tar and rsync do, on a server that refuses such ones
+// (ProFTPD): an empty folder stands in for the target meanwhile. Whatever came in its place is left alone, as RMD removes
+// nothing else. refusal is the server's to the first attempt.
+func (p *Pool) symlinkToNothing(ctx context.Context, target, dir string, make func() error, refusal error) error {
+	if _, err := p.Stat(ctx, target); !absent(err) {
+		return refusal
+	}
+	if p.Mkdir(ctx, target) != nil {
+		return refusal
+	}
+	err := make()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Timeout)
+	defer cancel()
+	if rerr := p.Rmdir(ctx, target); rerr != nil {
+		p.log.Warn("the folder that stood in for the target of a symlink could not be removed", "path", target, "err", rerr)
+	}
+	if err == nil {
+		p.noteHidden(dir) // MLSD leaves out links that lead nowhere
+	}
+	return err
 }
 
 // joinTarget gives a symlink's target as a path within the mount.
