@@ -77,6 +77,10 @@ func TestBackground(t *testing.T) {
 			if err := syscall.Kill(s.PID, 0); err == nil {
 				l.gone(s.PID) // umount waits for the end of its socket, the process follows at once
 			}
+			deadline := time.Now().Add(10 * time.Second) // the server sees the end of a connection a moment after it came
+			for l.server.Conns() != 0 && time.Now().Before(deadline) {
+				time.Sleep(5 * time.Millisecond)
+			}
 			if n := l.server.Conns(); n != 0 {
 				t.Errorf("%d connections left", n)
 			}
