@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
@@ -174,4 +175,35 @@ func TestAllowed(t *testing.T) {
 			t.Errorf("uid %d: %v", uid, !want)
 		}
 	}
+}
+
+// TestAskedWhileStarting: clients that look for mounts at the moment when a socket is made do not take it for a dead one.
+func TestAskedWhileStarting(t *testing.T) {
+	runtimeDir(t)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					Find("", os.Geteuid())
+				}
+			}
+		})
+	}
+	for range 50 {
+		s := serve(t, "/m", &fakeMount{})
+		only(t, "/m")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(s.name); !os.IsNotExist(err) {
+			t.Errorf("the socket is left behind: %v", err)
+		}
+	}
+	close(stop)
+	all.Wait()
 }

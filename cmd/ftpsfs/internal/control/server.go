@@ -63,13 +63,10 @@ func Listen(mountpoint string, m Mount, log *slog.Logger) (*Server, error) {
 	}
 	// A second process for the same mount point is possible: the first one may still be sending what was written before
 	// it was unmounted. So each has a name of its own.
-	s := &Server{name: filepath.Join(dir, state.Digest(mountpoint)+"."+strings.ToLower(rand.Text()[:8])+".sock"), mount: m, ended: make(chan struct{}), log: log}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.name, Net: "unix"})
+	name := filepath.Join(dir, state.Digest(mountpoint)+"."+strings.ToLower(rand.Text()[:8]))
+	s := &Server{name: name + ".sock", mount: m, ended: make(chan struct{}), log: log}
+	l, err := listenAs(s.name, name+".new")
 	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(s.name, 0o600); err != nil {
-		l.Close()
 		return nil, err
 	}
 	mux := http.NewServeMux()
@@ -83,6 +80,25 @@ func Listen(mountpoint string, m Mount, log *slog.Logger) (*Server, error) {
 		}
 	}()
 	return s, nil
+}
+
+// listenAs makes the socket under a name that no client looks for, and gives it its own name when it listens: between bind(2) and
+// listen(2) it refuses clients, who would take it for one left behind and remove it.
+func listenAs(name, temporary string) (*net.UnixListener, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err = os.Chmod(temporary, 0o600); err == nil {
+		err = os.Rename(temporary, name)
+	}
+	if err != nil {
+		l.Close()
+		os.Remove(temporary)
+		return nil, err
+	}
+	return l, nil
 }
 
 // lastWords is how long Close waits for clients to be told the outcome.
@@ -106,6 +122,7 @@ func (s *Server) Close() error {
 	case <-timer.C:
 	}
 	close(s.ended)
+	os.Remove(s.name)
 	return s.http.Close()
 }
 
