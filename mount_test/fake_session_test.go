@@ -3,6 +3,7 @@
 package mount_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -104,7 +105,7 @@ func (f *fake) transfer(verb, name string, say func(string), s script, config *t
 	}
 	defer conn.Close()
 	say("150 go on")
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // a test that hangs ends
+	_ = conn.SetDeadline(time.Now().Add(time.Minute)) // a test that hangs ends
 	plain := strings.Contains(s.plain, verb)
 	if !plain {
 		c := tls.Server(conn, config)
@@ -135,7 +136,13 @@ func (f *fake) transfer(verb, name string, say func(string), s script, config *t
 		f.mu.Unlock()
 	case "RETR":
 		_, _ = conn.Write(content)
-	default:
+	case "MLSD":
+		if s.list != nil {
+			w := bufio.NewWriterSize(conn, 64<<10)
+			s.list(w)
+			_ = w.Flush() // the client may have had enough
+			break
+		}
 		_, _ = io.WriteString(conn, list.String())
 	}
 	return "226 done"

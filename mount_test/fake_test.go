@@ -5,6 +5,7 @@ package mount_test
 import (
 	"bufio"
 	"crypto/tls"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ type fake struct {
 	script   script            // guarded by mu
 	received strings.Builder   // all lines of all sessions; guarded by mu
 	files    map[string][]byte // guarded by mu
+	open     map[net.Conn]bool // control connections; guarded by mu
 }
 
 // script is how a fake server behaves.
@@ -39,6 +41,8 @@ type script struct {
 	plain     string // verbs whose data channels it does not protect, though it said that it would
 	// strict demands that data channels resume the TLS session of their control connection, with its newest ticket alone.
 	strict *strict
+	// list writes what MLSD gives, in place of the files' lines.
+	list func(w io.Writer)
 }
 
 // become changes how the fake behaves from the next connection on.
@@ -48,6 +52,15 @@ func (f *fake) become(s script) {
 	f.script = s
 }
 
+// cut ends all sessions.
+func (f *fake) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.open {
+		c.Close()
+	}
+}
+
 // startFake runs a fake server until the test ends.
 func startFake(t *testing.T, s script) *fake {
 	t.Helper()
@@ -55,17 +68,11 @@ func startFake(t *testing.T, s script) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{t: t, addr: l.Addr().String(), script: s, data: newDataPort(t), files: map[string][]byte{}}
+	f := &fake{t: t, addr: l.Addr().String(), script: s, data: newDataPort(t), files: map[string][]byte{}, open: map[net.Conn]bool{}}
 	var all sync.WaitGroup
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
 	t.Cleanup(func() {
 		l.Close()
-		mu.Lock()
-		for c := range open {
-			c.Close()
-		}
-		mu.Unlock()
+		f.cut()
 		all.Wait()
 	})
 	all.Go(func() {
@@ -74,15 +81,16 @@ func startFake(t *testing.T, s script) *fake {
 			if err != nil {
 				return
 			}
-			mu.Lock()
-			open[conn] = true
-			mu.Unlock()
+			f.mu.Lock()
+			f.open[conn] = true
+			s := f.script
+			f.mu.Unlock()
 			all.Go(func() {
-				defer conn.Close()
-				f.mu.Lock()
-				s := f.script
-				f.mu.Unlock()
 				f.serve(conn, s)
+				conn.Close()
+				f.mu.Lock()
+				delete(f.open, conn)
+				f.mu.Unlock()
 			})
 		}
 	})

@@ -20,6 +20,7 @@ import (
 
 // TestFrozenServer: while nothing is answered every call ends in time, and what was open goes on afterwards.
 func TestFrozenServer(t *testing.T) {
+	t.Parallel()
 	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
 	for _, name := range []string{"stat", "read", "unlink", "rename", "truncate", "chmod", "times", "open-read"} {
 		serve(t, s, name, randomBytes(31, 3<<20))
@@ -106,7 +107,9 @@ func TestKilledReader(t *testing.T) {
 
 // TestUnmountFrozen: umount comes back although the server does not answer and content is under way.
 func TestUnmountFrozen(t *testing.T) {
+	t.Parallel()
 	s := lab.Start(t, lab.Options{Kind: lab.PureFTPd})
+	content := randomBytes(34, 6<<20)
 	for _, busy := range []bool{false, true} {
 		t.Run(fmt.Sprintf("written=%v", busy), func(t *testing.T) {
 			f := mountFaulty(t, s, relayHosts[0])
@@ -114,13 +117,26 @@ func TestUnmountFrozen(t *testing.T) {
 			if busy {
 				w, err := os.Create(f.path(f.folder(t), "f"))
 				must(t, err)
-				_, err = w.Write(randomBytes(34, 6<<20))
+				_, err = w.Write(content)
 				must(t, err)
 				f.line.FreezeAll(relay.Any)
-				_ = within(t, "close", faultTimeout+grace, w.Close)
+				if err := within(t, "close", faultTimeout+grace, w.Close); !told(err) {
+					t.Errorf("close was told %v, want EIO or ETIMEDOUT", err)
+				}
 			}
 			f.line.FreezeAll(relay.Any)
 			_ = within(t, "umount", faultTimeout+grace, func() error { f.unmount(); return nil })
+			kept, err := filepath.Glob(filepath.Join(f.stateDir, "recovery", "*-f"))
+			must(t, err)
+			if busy && len(kept) != 1 || !busy && kept != nil {
+				t.Fatalf("in the recovery folder: %q", kept)
+			}
+			if busy {
+				got, err := os.ReadFile(kept[0])
+				if err != nil || !bytes.Equal(got, content) {
+					t.Errorf("%d bytes kept of %d, %v", len(got), len(content), err)
+				}
+			}
 		})
 		clean, err := filepath.Glob(s.Disk("127*"))
 		must(t, err)

@@ -148,7 +148,7 @@ func judgeLogin(r wire.Reply) verdict {
 		return verdict{KindLimit, true}
 	case r.Code == 530 || r.Code == 535 || r.Code == 430 || r.Code == 332:
 		return verdict{KindAuth, true}
-	case r.Code == 421:
+	case r.Code == 421 && judge(r).kind != KindTLSPolicy:
 		return verdict{KindLimit, true} // "not available": by far most often there are too many
 	}
 	return judge(r)

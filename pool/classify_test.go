@@ -165,6 +165,7 @@ func TestLoginErrors(t *testing.T) {
 		{refusal("PASS ***", 530, "Login incorrect."), KindAuth},
 		{refusal("PASS ***", 530, "Sorry, the maximum number of clients (2) are already connected."), KindLimit},
 		{refusal("", 421, "Too many connections"), KindLimit},
+		{refusal("USER u", 421, "TLS is required"), KindTLSPolicy}, // ftpserverlib
 		{refusal("AUTH TLS", 500, "not understood"), KindTLSPolicy},
 		{refusal("PROT P", 536, "no"), KindTLSPolicy},
 		{refusal("USER u", 550, "no"), KindAuth},

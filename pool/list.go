@@ -17,7 +17,8 @@ import (
 
 // Bounds of a listing. A million entries take some 200 MB.
 const (
-	maxListing = 1 << 30   // bytes
+	maxListing = 1 << 30 // bytes
+	maxLines   = 3_000_000
 	maxLine    = 16 << 10  // longer lines are cut: no name is so long
 	maxNames   = 1000      // of an NLST that is asked because lines were not understood
 	listChunk  = 128 << 10 // bytes read between two looks at the clock
@@ -285,6 +286,9 @@ func (p *Pool) readLinesOf(b *budget, c *conn, req session.TransferRequest, each
 	defer stop()
 	if err := eachLine(&progressReader{d, b}, maxListing, each); err != nil {
 		d.Abort()
+		if errors.Is(err, errEndless) {
+			return nil, err
+		}
 		if cause := b.ctx.Err(); cause != nil {
 			return nil, cause
 		}
@@ -334,14 +338,17 @@ func (r *progressReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// errEndless: the server would say the same again.
+var errEndless = &Error{Kind: KindProtocol, Reply: fmt.Sprintf("listing of more than %d lines or %d bytes", maxLines, maxListing)}
+
 // eachLine cuts a stream of at most most bytes into lines without their ends.
 func eachLine(r io.Reader, most int, each func(line string)) error {
 	br := bufio.NewReaderSize(r, listChunk)
-	for total := 0; ; {
+	for total, lines := 0, 0; ; lines++ {
 		line, err := br.ReadSlice('\n')
 		total += len(line)
-		if total > most {
-			return &Error{Kind: KindProtocol, Reply: fmt.Sprintf("listing of more than %d bytes", most)}
+		if total > most || lines > maxLines {
+			return errEndless
 		}
 		if text := strings.TrimRight(string(line[:min(len(line), maxLine)]), "\r\n"); text != "" {
 			each(text)
@@ -349,7 +356,7 @@ func eachLine(r io.Reader, most int, each func(line string)) error {
 		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a line without an end
 			line, err = br.ReadSlice('\n')
 			if total += len(line); total > most {
-				return &Error{Kind: KindProtocol, Reply: "endless line in a listing"}
+				return errEndless
 			}
 		}
 		if err == io.EOF {

@@ -57,6 +57,7 @@ var phrases = []struct {
 	{"is not retrievable", verdict{KindIsDir, false}},
 	{"is a directory", verdict{KindIsDir, true}},
 	{"read-only", verdict{KindReadOnly, false}},
+	{"tls is required", verdict{KindTLSPolicy, true}},     // ftpserverlib, with 421
 	{"issue during transfer", verdict{KindNetwork, true}}, // ftpserverlib
 }
 

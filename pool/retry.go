@@ -94,7 +94,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 			// Tickets die of age, and all connections are about as old: a new one is tried, once.
 			fresh = true
 			p.retireAll()
-		case notSent(err), said(err), !lost && !dataFailed(err):
+		case notSent(err), said(err), errors.Is(err, errEndless), !lost && !dataFailed(err):
 			return nil, err
 		}
 		if b.ctx.Err() != nil || try == maxTries || try >= maxGarbage && transportKind(err) == KindProtocol {
@@ -145,7 +145,7 @@ func notSent(err error) bool {
 // said says that err is the server's answer to what was asked, also where the session was lost over it.
 func said(err error) bool {
 	var refused *wire.ReplyError
-	return errors.As(err, &refused) && refused.Reply.Code != 421 && !dataFailed(err)
+	return errors.As(err, &refused) && !dataFailed(err) && (refused.Reply.Code != 421 || judge(refused.Reply).kind == KindTLSPolicy)
 }
 
 // pause waits, and reports false when ctx ended before.
