@@ -181,7 +181,7 @@ func (m *mnt) leavesNothing() {
 	for _, file := range m.stateFiles() {
 		m.t.Errorf("left in the state folder: %s", file)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(max(m.lingers, 5*time.Second))
 	for m.server.Kind != lab.Embedded && m.server.Sessions() > 0 && !m.shared() {
 		if time.Now().After(deadline) {
 			m.t.Errorf("the server still has %d session processes", m.server.Sessions())

@@ -153,7 +153,7 @@ func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 		return &Error{Kind: KindTimeout, Err: errDeaf}
 	}
 	kind := KindTimeout
-	if p.limit.learned > 0 && !p.silence.now() {
+	if p.limit.learned > 0 && p.limit.said && !p.silence.now() {
 		kind = KindLimit
 	}
 	return &Error{Kind: kind, Err: errBusy}

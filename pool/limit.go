@@ -21,6 +21,7 @@ const (
 // limit is what was learned of how many connections may be made, and when. Guarded by Pool.mu.
 type limit struct {
 	learned int       // the server allows this many, 0: it refused nobody
+	said    bool      // it said so; otherwise it hung up
 	retryAt time.Time // when one more than learned is tried
 	growth  time.Duration
 
@@ -40,8 +41,9 @@ func (l *limit) now(most int, t time.Time) int {
 	return min(most, l.learned)
 }
 
-// full notes that the server refused a connection while there were open others.
-func (l *limit) full(open int, t time.Time) {
+// full notes that the server refused a connection while there were open others; said: in words, not by hanging up.
+func (l *limit) full(open int, said bool, t time.Time) {
+	l.said = said
 	l.learned = max(1, open)
 	l.growth = backOff(l.growth, firstGrowth, lastGrowth)
 	l.retryAt = t.Add(l.growth)
@@ -102,7 +104,7 @@ func (p *Pool) dialFailedLocked(e *Error) {
 	switch {
 	case open > 0 && (e.Kind == KindLimit || e.Kind == KindAuth || p.hungUp(e)):
 		// The same credentials worked a moment ago: a refused login means "too many", too.
-		p.limit.full(open, now)
+		p.limit.full(open, !p.hungUp(e), now)
 	case open > 0:
 		p.limit.failed(e, now)
 		p.limit.err = nil // those who wait have other connections to wait for
