@@ -46,7 +46,6 @@ func mountFaulty(t *testing.T, s *lab.Server, host string, options ...string) *f
 		makeServed(t, s, f.folderName(i))
 	}
 	f.mnt = mountURL(t, s, s.URLVia(host), options...)
-	f.lingers = 20 * time.Second // a server waits for the end of connections that were cut (ProFTPD's TimeoutLinger)
 	t.Cleanup(func() { // before the mount ends: it is to end in order
 		r.Disarm()
 		r.ResumeAll()

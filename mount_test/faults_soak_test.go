@@ -136,11 +136,15 @@ func (f *faulty) load(t *testing.T, n int, told *atomic.Int64, calls *atomic.Int
 // told2 is told, and what a file says that another host seems to have changed: the end of an upload that was cut is one.
 func told2(err error) bool { return told(err) || errors.Is(err, syscall.ESTALE) }
 
+// forgetful makes ProFTPD give up sessions that wait for a data connection which never comes: by itself it does so after an
+// hour, and many faults would use up all that it allows.
+var forgetful = []string{"TimeoutStalled 5"}
+
 // TestSoak: mixed load and faults for long; what the mount holds in the end is what it held after the first minute.
 func TestSoak(t *testing.T) {
-	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
+	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD, Extra: forgetful})
 	f := mountFaulty(t, s, relayHosts[0])
-	f.keeps = true
+	f.keeps, f.ghosts = true, true
 	f.limit(time.Hour)
 	tr := &trouble{line: f.line, rng: rand.New(rand.NewPCG(5, 5)), rest: pick(600*time.Millisecond, 2*time.Second)}
 	var told, calls atomic.Int64

@@ -35,9 +35,9 @@ type mnt struct {
 	exited   chan error
 	base     status // at the start, after the first listing
 	ended    bool
-	lenient  bool          // the test broke something: gauges and exit status are not checked
-	keeps    bool          // content that cannot be stored is allowed in the recovery folder
-	lingers  time.Duration // how long sessions may stay on the server after the mount; 0: 5 s
+	lenient  bool // the test broke something: gauges and exit status are not checked
+	keeps    bool // content that cannot be stored is allowed in the recovery folder
+	ghosts   bool // sessions may stay on the server, which was kept from hearing of their end
 	watchdog *time.Timer
 }
 

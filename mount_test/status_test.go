@@ -181,8 +181,8 @@ func (m *mnt) leavesNothing() {
 	for _, file := range m.stateFiles() {
 		m.t.Errorf("left in the state folder: %s", file)
 	}
-	deadline := time.Now().Add(max(m.lingers, 5*time.Second))
-	for m.server.Kind != lab.Embedded && m.server.Sessions() > 0 && !m.shared() {
+	deadline := time.Now().Add(5 * time.Second)
+	for !m.ghosts && m.server.Kind != lab.Embedded && m.server.Sessions() > 0 && !m.shared() {
 		if time.Now().After(deadline) {
 			m.t.Errorf("the server still has %d session processes", m.server.Sessions())
 			break

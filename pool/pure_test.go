@@ -164,11 +164,11 @@ func TestLimitArithmetic(t *testing.T) {
 		}
 	}
 	step("nothing learned", 8)
-	l.full(3, now)
+	l.full(3, true, now)
 	step("three were open", 3)
 	now = now.Add(firstGrowth)
 	step("later one more", 4)
-	l.full(3, now)
+	l.full(3, true, now)
 	now = now.Add(firstGrowth)
 	step("not so soon the second time", 3)
 	now = now.Add(firstGrowth)
@@ -177,7 +177,7 @@ func TestLimitArithmetic(t *testing.T) {
 	step("it worked: the next one", 5)
 	l.grew(8, 8)
 	step("all of them: forgotten", 8)
-	l.full(0, now)
+	l.full(0, true, now)
 	step("never less than one", 1)
 }
 
