@@ -36,6 +36,18 @@ func (c *Cache) List(ctx context.Context, dir string) (*pool.Listing, error) {
 	}
 }
 
+// PeekList is List without asking anybody; fresh is false when there is no listing, or one that is too old.
+func (c *Cache) PeekList(dir string) (l *pool.Listing, fresh bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.findLocked(dir)
+	if n == nil || n.base == nil || n.baseSeq < n.floor || n.baseAt.age(c.now()) >= c.o.DirTTL {
+		return nil, false
+	}
+	c.mergeLocked(n)
+	return n.base, true
+}
+
 // listing gives the listing of dir out of what is known and fresh, or as fresh as f's question, or what f brought.
 func (c *Cache) listingLocked(dir string, f *flight, last bool) (*pool.Listing, error, bool) {
 	n, now := c.findLocked(dir), c.now()

@@ -108,6 +108,46 @@ var coherencePromises = []promise{
 			return err == nil
 		})
 	}},
+	{"coherence.read-ahead", func(s *scene) {
+		const files = 60
+		name := func(i int) string { return "f" + itoa(100+i) }
+		for i := range files {
+			s.put(name(i), lines(100))
+		}
+		m := s.mount("attr_ttl=3s", "dir_ttl=3s")
+		read := func(i int) []byte {
+			b, err := os.ReadFile(m.path(s.dir, name(i)))
+			s.ok(err)
+			return b
+		}
+		for i := range 20 {
+			if !bytes.Equal(read(i), lines(100)) {
+				s.Fatalf("%s is not what it was", name(i))
+			}
+		}
+		if m.number(m.status(), "read_ahead.files") == 0 {
+			s.Error("nothing was fetched ahead")
+		}
+		// By this mount: at once, also where the next ones are being fetched.
+		s.ok(os.WriteFile(m.path(s.dir, name(20)), bytes.ToUpper(lines(100)), 0o644))
+		s.ok(os.Rename(m.path(s.dir, name(20)), m.path(s.dir, name(22))))
+		if got := read(22); !bytes.Equal(got, bytes.ToUpper(lines(100))) {
+			s.Errorf("a file renamed over one that was fetched ahead: %q", got)
+		}
+		for i := 23; i < files; i++ { // by others: the same length
+			s.put(name(i), bytes.ToUpper(lines(100)))
+			s.ok(os.Chtimes(s.disk(name(i)), someday, someday))
+		}
+		s.eventually("the new content of all", slack, func() bool {
+			for i := 23; i < files; i++ {
+				// A descriptor of the old file may fail with ESTALE: see coherence.not-mixed.
+				if b, err := os.ReadFile(m.path(s.dir, name(i))); err != nil || !bytes.Equal(b, bytes.ToUpper(lines(100))) {
+					return false
+				}
+			}
+			return true
+		})
+	}},
 	{"coherence.open", func(s *scene) {
 		s.put("f", lines(200_000))
 		s.ok(os.Chtimes(s.disk("f"), someday, someday))

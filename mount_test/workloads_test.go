@@ -19,7 +19,7 @@ import (
 )
 
 // inVain counts bytes that were fetched ahead and that nobody read.
-const inVain = "fs.content.bytes_in_vain"
+const inVain = "read_ahead.bytes_in_vain"
 
 // workload is one row of the benchmark's table.
 type workload struct {

@@ -108,9 +108,12 @@ func (d *download) request() session.TransferRequest {
 func (d *download) start(ctx context.Context) error {
 	b := d.p.newBudget(ctx)
 	defer b.end()
-	cl := call{op: "read", path: d.name, claim: claim{lane: d.lane(), press: d.o.OnPressure, ahead: d.o.Background}}
+	cl := call{op: "read", path: d.name, claim: claim{lane: d.lane(), press: d.o.OnPressure}}
 	var data *session.Data
 	c, err := d.p.borrow(b, cl, func(ctx context.Context, c *conn) (err error) {
+		if d.o.OnBegin != nil {
+			d.o.OnBegin()
+		}
 		r := d.request()
 		ranged := len(r.Before) > 0
 		look := d.look()

@@ -73,10 +73,13 @@ type DownloadOptions struct {
 	// OnPressure is called at most once, from a goroutine of the pool, when somebody waits for a connection and
 	// none is left: close the download as soon as nobody pulls it and come back with an offset. May be nil.
 	OnPressure func()
+	// OnBegin is called, if not nil, each time that the download has got a connection, before anything is sent on it.
+	OnBegin func()
 	// Expect, if not nil, is what the file was when it was opened. Its size and time are asked in the flight of the RETR, which
 	// costs no round trip (before it, where the server has neither MDTM and SIZE nor MLST); another answer is KindChanged.
 	Expect *Entry
-	// Background marks speculation (read-ahead of files nobody asked for yet): never takes the last connection.
+	// Background marks speculation (read-ahead of files nobody asked for yet): it waits until a connection can be spared,
+	// some being left for others, and is the first to be put under pressure.
 	Background bool
 }
 

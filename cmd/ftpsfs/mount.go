@@ -16,6 +16,7 @@ import (
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/options"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/state"
 	"github.com/ftpsfs/ftpsfs/fs"
+	"github.com/ftpsfs/ftpsfs/fs/ahead"
 	"github.com/ftpsfs/ftpsfs/fs/content"
 	"github.com/ftpsfs/ftpsfs/fs/content/emulate"
 	"github.com/ftpsfs/ftpsfs/fs/stage"
@@ -30,6 +31,7 @@ type rooms struct {
 	cache   *cache.Cache
 	blocks  *blocks.Store
 	stage   *stage.Store // nil for a read-only mount without a state folder
+	ahead   *ahead.Files
 	content *content.Store
 	server  *fs.Server
 }
@@ -37,6 +39,13 @@ type rooms struct {
 // walkAhead is how many folders are listed at a time ahead of somebody who walks through them. The pool lends connections
 // for it only while others are left for everybody else.
 const walkAhead = 6
+
+// filesAhead is how many small files are fetched at a time ahead of somebody who reads one after the other, on the same
+// terms, and mostAhead how much of the memory for file data they may take.
+const (
+	filesAhead = 6
+	mostAhead  = int64(8 << 20)
+)
 
 // poolConfig says how the server is reached.
 func poolConfig(o options.Options, login credential, dir state.Dir, ask dialog, log *slog.Logger) pool.Config {
@@ -93,7 +102,11 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 		Hide: func(name string) bool { return r.content.IsTemp(name) },
 		Walk: cache.WalkOptions{Parallel: walkAhead, Background: pool.Ahead},
 	})
-	r.blocks = blocks.New(o.CacheMem)
+	budget := min(mostAhead, o.CacheMem/8)
+	r.blocks = blocks.New(o.CacheMem - budget)
+	r.ahead = ahead.New(ahead.Config{
+		Remote: remote, Meta: r.cache, TTL: fs.CacheTTL(o.AttrTTL), Budget: budget, Parallel: filesAhead,
+	})
 	id := mountID()
 	if dir != "" {
 		identity := path.Join(cfg.Session.User+"@"+o.Target.Host, o.Target.Root)
@@ -102,7 +115,7 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 		}
 	}
 	r.content = content.New(content.Config{
-		Remote: remote, Meta: r.cache, Stage: r.stage, Blocks: r.blocks, Replace: o.Replace, Verify: o.Verify,
+		Remote: r.ahead, Meta: r.cache, Stage: r.stage, Blocks: r.blocks, Replace: o.Replace, Verify: o.Verify,
 		MountID: id, ReadOnly: o.ReadOnly, Log: cfg.Log,
 	})
 	if err := r.listRoot(ctx, cfg.Log); err != nil {
@@ -149,7 +162,7 @@ func (r *rooms) mount(o options.Options, mountpoint string, log *slog.Logger) er
 		gid = *o.GID
 	}
 	cfg := fs.Config{
-		Mountpoint: mountpoint, Source: o.Target.String(), Remote: r.remote(), Cache: r.cache, Content: r.content,
+		Mountpoint: mountpoint, Source: o.Target.String(), Remote: r.ahead, Cache: r.cache, Content: r.content,
 		Root: r.pool.Root(), Symlinks: o.Symlinks,
 		AttrTTL: o.AttrTTL, DirTTL: o.DirTTL, NegTTL: o.NegTTL,
 		ReadOnly: o.ReadOnly, AllowOther: o.AllowOther, UID: uid, GID: gid,
@@ -176,6 +189,9 @@ func (r *rooms) close(ctx context.Context) error {
 	var err error
 	if r.content != nil {
 		err = r.content.Close(ctx)
+	}
+	if r.ahead != nil {
+		r.ahead.Close()
 	}
 	if r.cache != nil {
 		r.cache.Close()

@@ -23,6 +23,7 @@ import (
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/mountpoint"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/options"
 	"github.com/ftpsfs/ftpsfs/fs"
+	"github.com/ftpsfs/ftpsfs/fs/ahead"
 	"github.com/ftpsfs/ftpsfs/fs/stage"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
@@ -44,6 +45,7 @@ type status struct {
 	Pool         pool.Stats   `json:"pool"`
 	Cache        cache.Stats  `json:"cache"`
 	Blocks       blocks.Stats `json:"blocks"`
+	ReadAhead    ahead.Stats  `json:"read_ahead"` // small files fetched for whoever reads one after the other
 	Stage        *stage.Stats `json:"stage,omitempty"`
 	FS           fs.Status    `json:"fs"`
 	Process      process      `json:"process"`
@@ -64,7 +66,8 @@ func (r *running) Status() any {
 		Version: versionString(), URL: r.o.Target.String(), Mountpoint: r.dir, State: "mounted", PID: os.Getpid(),
 		Uptime: time.Since(r.since).Seconds(), User: r.login.User, PasswordFrom: r.login.Source, Warnings: r.warnings,
 		StateDir: string(r.state), Emulate: r.o.Emulate.String(), Log: r.logFile,
-		Pool: r.pool.Stats(), Cache: r.cache.Stats(), Blocks: r.blocks.Stats(), FS: r.server.Status(), Process: processStatus(),
+		Pool: r.pool.Stats(), Cache: r.cache.Stats(), Blocks: r.blocks.Stats(), FS: r.server.Status(),
+		ReadAhead: r.ahead.Stats(), Process: processStatus(),
 	}
 	if s.Warnings == nil {
 		s.Warnings = []string{}
@@ -169,6 +172,9 @@ func printStatus(out io.Writer, s status) error {
 	c := s.Pool.Connections
 	row("  connections", "%d open (%d busy), at most %d%s", c.Open, c.Busy, c.Max, learnedText(c.LearnedLimit))
 	row("  transferred", "%s read, %s written", bytesText(s.Pool.BytesIn), bytesText(s.Pool.BytesOut))
+	if a := s.ReadAhead; a.Files > 0 {
+		row("  read ahead", "%d small files, %s, of which %s in vain", a.Files, bytesText(a.Bytes), bytesText(a.BytesInVain))
+	}
 	row("  open", "%d files, %d folders", s.FS.OpenFiles, s.FS.OpenDirs)
 	for _, p := range s.FS.Pending {
 		row("  not on server", "%s (%s, %s, since %s)%s", p.Path, bytesText(p.Pending), p.State, p.Since.Format(time.TimeOnly), errText(p.Err))
