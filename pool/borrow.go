@@ -139,7 +139,10 @@ func (p *Pool) signs() int64 {
 // waitedInVainLocked says why there was no connection for w within ctx.
 func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 	cause := context.Cause(ctx)
-	if errors.Is(cause, context.Canceled) {
+	switch {
+	case w.lane == laneBackground:
+		return errNoSpare
+	case errors.Is(cause, context.Canceled):
 		return cause
 	}
 	switch e := p.limit.err; {
