@@ -141,7 +141,7 @@ func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 	cause := context.Cause(ctx)
 	switch {
 	case w.lane == laneBackground:
-		return errNoSpare
+		return noSpare()
 	case errors.Is(cause, context.Canceled):
 		return cause
 	}
