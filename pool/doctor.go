@@ -74,15 +74,18 @@ func (p *Pool) compareZone(ctx context.Context, dir string) {
 func (p *Pool) countConnections(ctx context.Context) (n int, refused bool) {
 	cfg := p.cfg.Session
 	cfg.Quirks = p.memory.quirks()
-	for n = p.Stats().Connections.Open; n < p.cfg.MaxConns; n++ {
+	for opened := 0; ; opened++ {
+		if n = opened + p.Stats().Connections.Open; n >= p.cfg.MaxConns {
+			return n, false
+		}
 		s, err := session.Dial(wire.Background(ctx), cfg)
 		if err != nil {
 			e := p.loginError(err)
+			n = opened + p.Stats().Connections.Open // the pool may have made one meanwhile
 			return n, e.Kind == KindLimit || e.Kind == KindAuth || p.hungUp(e)
 		}
 		defer s.Close()
 	}
-	return n, false
 }
 
 // Tries of a connection that a server may not take before it has noticed the end of another.

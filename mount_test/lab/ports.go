@@ -1,11 +1,13 @@
 package lab
 
 import (
+	bytesOf "encoding/binary"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -54,4 +56,36 @@ func allFree(bind string, base int) bool {
 		l.Close()
 	}
 	return true
+}
+
+// listening says whether a socket of this machine listens on a TCP port of host, by the kernel's tables: relays listen on the
+// same port of other addresses.
+func listening(host string, port int) bool {
+	for table, addresses := range map[string][]string{
+		"/proc/net/tcp":  {tableAddress(host), "00000000"},
+		"/proc/net/tcp6": {""},
+	} {
+		sockets, _ := os.ReadFile(table) // no IPv6, no table
+		for line := range strings.Lines(string(sockets)) {
+			f := strings.Fields(line)
+			if len(f) < 4 || f[3] != "0A" { // TCP_LISTEN
+				continue
+			}
+			for _, a := range addresses {
+				if strings.HasPrefix(f[1], a) && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// tableAddress writes an IPv4 address as the kernel's table does: its bytes as a number of this machine.
+func tableAddress(host string) string {
+	ip := net.ParseIP(host).To4()
+	if ip == nil {
+		return "-" // only in the other table
+	}
+	return fmt.Sprintf("%08X", bytesOf.NativeEndian.Uint32(ip))
 }
