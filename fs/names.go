@@ -3,6 +3,7 @@ package fs
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool"
 )
@@ -10,9 +11,21 @@ import (
 // names is the name tree: which node is where. It is told of a change as soon as the server made it, so that open
 // handles find their file under its new path before the kernel has heard the answer.
 type names struct {
-	mu    sync.RWMutex
-	count int // nodes in the tree, the root not counted; guarded by mu
+	mu        sync.RWMutex
+	count     int         // nodes in the tree, the root not counted; guarded by mu
+	forgotten []forgotten // oldest first; guarded by mu
 }
+
+// forgotten is a node that the kernel has dropped. A LOOKUP on its way may have been given the node just before, and the
+// kernel then has it again without our hearing of it: a folder that is not in the tree any more would not move with its
+// name. So it stays for a while, and goes only if it is still not in use then.
+type forgotten struct {
+	n    *node
+	when time.Time
+}
+
+// reviveTime is longer than any answer to a LOOKUP takes to reach the kernel.
+const reviveTime = 10 * time.Second
 
 // path walks up to the root. It gives false when the node, or a folder above it, is not in the tree any more; the path
 // is then the last one known.
@@ -82,6 +95,7 @@ func (t *names) children(dir *node, keep func(*node) bool) []*node {
 func (t *names) obtain(dir *node, name string, accept func(*node) bool, create func() *node) *node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.sweepLocked(dir.srv.now())
 	if c := dir.dir.children[name]; c != nil && accept(c) {
 		return c
 	}
@@ -90,8 +104,7 @@ func (t *names) obtain(dir *node, name string, accept func(*node) bool, create f
 	return c
 }
 
-// attach puts n back where it was if its place is free: a FORGET that was on its way when the kernel found it again
-// took it out.
+// attach puts n back where it was if its place is free.
 func (t *names) attach(n *node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,15 +188,24 @@ func (t *names) move(fromDir *node, from string, toDir *node, to string) *node {
 	return old
 }
 
-// forget takes a node out that the kernel does not know any more, unless it has found it again in the meantime.
+// forget is told of a node that the kernel does not know any more.
 func (t *names) forget(n *node) {
+	now := n.srv.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	//nolint:staticcheck // OnForget may come while a lookup revives the node; here the tree lock keeps that away
-	if n.parent == nil || n.gone || !n.Forgotten() {
-		return
-	}
-	if n.parent.dir.children[n.name] == n {
+	t.forgotten = append(t.forgotten, forgotten{n, now})
+	t.sweepLocked(now)
+}
+
+// sweepLocked takes nodes out that the kernel has dropped and not found again.
+func (t *names) sweepLocked(now time.Time) {
+	for len(t.forgotten) > 0 && now.Sub(t.forgotten[0].when) >= reviveTime {
+		n := t.forgotten[0].n
+		t.forgotten = t.forgotten[1:]
+		//nolint:staticcheck // the node was forgotten long ago: who has found it again since has told go-fuse
+		if n.parent == nil || n.gone || !n.Forgotten() || n.parent.dir.children[n.name] != n {
+			continue
+		}
 		delete(n.parent.dir.children, n.name)
 		if len(n.parent.dir.children) == 0 {
 			n.parent.dir.children = nil

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"testing"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool"
 )
@@ -74,8 +75,24 @@ func TestNamesMoveOfSomethingUnknown(t *testing.T) {
 
 func TestNamesForgottenAndFoundAgain(t *testing.T) {
 	s := newTestServer(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
 	f := put(s, s.root, "f", pool.TypeFile)
 	s.names.forget(f) // the kernel never had it
+	d := put(s, s.root, "d", pool.TypeDir)
+	s.root.AddChild("d", d.EmbeddedInode(), false) // as an answer to a LOOKUP does that was on its way
+	s.names.forget(d)
+	if s.names.child(s.root, "f") != f || s.names.child(s.root, "d") != d {
+		t.Error("who looked a node up just before it was forgotten has it no more")
+	}
+	now = now.Add(reviveTime)
+	s.names.remove(s.root, "nothing")
+	put(s, s.root, "g", pool.TypeFile)
+	s.names.remove(s.root, "g")
+	if s.names.child(s.root, "d") != d {
+		t.Error("a folder that the kernel has is not in the tree")
+	}
+	s.names.remove(s.root, "d")
 	if s.names.child(s.root, "f") != nil || s.names.size() != 0 {
 		t.Error("a forgotten node stays in the tree")
 	}
