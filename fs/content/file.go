@@ -53,6 +53,7 @@ type File struct {
 	aside      string  // where the old content is while a replacement in steps is under way, else ""
 	sent       int64   // length of the object, bytes under way included
 	unsure     bool    // staged: the object may have more than sent
+	begun      bool    // staged: the object has the content before sent, though it is dirty: an earlier run sent it
 	kept       int64   // linear: as sent; staged: how much of the object still belongs to the content
 	snd        *sender // linear: what brings bytes to the object; nil: nothing was sent by us
 	win        *window // linear

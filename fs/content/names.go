@@ -63,16 +63,24 @@ type temp struct {
 
 // newTemp writes the journal and gives the name; nothing is sent to the server.
 func (s *Store) newTemp(op stage.Op, target, dir string, base stage.Base) (*temp, error) {
-	t := &temp{s: s, name: s.names.next(dir)}
-	j, err := s.cfg.Stage.Begin(stage.Record{Op: op, Path: target, Temp: t.name, Base: base})
+	return s.beginTemp(stage.Record{Op: op, Path: target, Temp: s.names.next(dir), Base: base})
+}
+
+func (s *Store) beginTemp(r stage.Record) (*temp, error) {
+	j, err := s.cfg.Stage.Begin(r)
 	if err != nil {
 		return nil, err
 	}
-	t.journal = j
+	return s.adoptTemp(j), nil
+}
+
+// adoptTemp is the temporary name of a record that is in the journal.
+func (s *Store) adoptTemp(j *stage.Entry) *temp {
+	t := &temp{s: s, name: j.Record().Temp, journal: j}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.temps[t] = struct{}{}
-	s.mu.Unlock()
-	return t, nil
+	return t
 }
 
 func (t *temp) path() string {

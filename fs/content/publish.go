@@ -117,7 +117,7 @@ func (f *File) settle(ctx context.Context, res pool.FinishResult) error {
 		e.ModTime, e.Exact = wanted.ModTime.UTC().Truncate(1e9), true
 	}
 	f.litter = false
-	f.exists, f.settled, f.own, f.unsure, f.beside, f.temp = true, true, false, false, false, nil
+	f.exists, f.settled, f.own, f.unsure, f.begun, f.beside, f.temp = true, true, false, false, false, false, nil
 	f.base, f.mtime, f.mode, f.want = e, e.ModTime, nil, pool.Attrs{}
 	f.dropBackup()
 	f.show()

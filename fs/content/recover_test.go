@@ -1,6 +1,7 @@
 package content
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,6 +39,21 @@ var plays = map[string]func(s *stage.Store) error{
 			_, err := f.WriteAt([]byte("fresh"), 0)
 			return err
 		}, true)
+	},
+	"broken-off append": func(s *stage.Store) error {
+		return staged(s, oldBase(11), func(f *stage.File) error {
+			_, err := f.WriteAt([]byte(" and more of it"), 11)
+			return err
+		}, true)
+	},
+	"broken-off replacement": func(s *stage.Store) error {
+		err := begin(stage.Record{
+			Op: stage.OpUpload, Path: "/a", Temp: "/.ftpsfs-00000001-1", Base: oldBase(11), New: stage.Base{Exists: true, Size: 11},
+		})(s)
+		return errors.Join(err, staged(s, oldBase(11), func(f *stage.File) error {
+			_, err := f.WriteAt([]byte("NEW"), 0)
+			return err
+		}, true))
 	},
 	"not committed": func(s *stage.Store) error {
 		return staged(s, stage.Base{}, func(f *stage.File) error {
@@ -86,7 +102,21 @@ func TestRecover(t *testing.T) {
 		files []string // name, content, ...
 		want  []string
 		kept  string // part of the content of what is in the recovery folder
+		sent  int64  // bytes, if not 0
 	}{
+		{play: "broken-off append", files: []string{"/a", "old content and"}, want: []string{"/a", "old content and more of it"}, sent: 11},
+		{play: "broken-off append", files: []string{"/a", "old content"}, want: []string{"/a", "old content and more of it"}, sent: 15},
+		{play: "broken-off append", files: []string{"/a", "old content and more of it"}, want: []string{"/a", "old content and more of it"}},
+		{play: "broken-off append", files: []string{"/a", "old content or"}, want: []string{"/a", "old content or"}, kept: "and more"},
+		{play: "broken-off append", files: []string{"/a", "old content and more of it, and more"}, want: []string{"/a", "old content and more of it, and more"}, kept: "and more"},
+		{play: "broken-off replacement", files: []string{"/a", "old content", temp, "NEW co"}, want: []string{"/a", "NEW content"}, sent: 5},
+		{play: "broken-off replacement", files: []string{"/a", "old content", temp, "NEW content"}, want: []string{"/a", "NEW content"}, sent: -1},
+		{play: "broken-off replacement", files: []string{"/a", "old content", temp, "NEWcon"}, want: []string{"/a", "NEW content"}, sent: 11},
+		{play: "broken-off replacement", files: []string{"/a", "old content", temp, ""}, want: []string{"/a", "NEW content"}, sent: 11},
+		{play: "broken-off replacement", files: []string{"/a", "old content"}, want: []string{"/a", "NEW content"}, sent: 11},
+		{play: "broken-off replacement", files: []string{"/a", "other", temp, "NEW co"}, want: []string{"/a", "other"}, kept: "NEW"},
+		{play: "committed new", files: []string{"/a", "fre"}, want: []string{"/a", "fresh"}, sent: 2},
+		{play: "committed new", files: []string{"/a", ""}, want: []string{"/a", "fresh"}, sent: 5},
 		{play: "temporary", files: []string{"/a", "old content", temp, "half"}, want: []string{"/a", "old content"}},
 		{play: "temporary", files: []string{"/a", "old content"}, want: []string{"/a", "old content"}},
 		{play: "hidden", files: []string{"/b", "x", temp, "gone"}, want: []string{"/b", "x"}},
@@ -118,6 +148,9 @@ func TestRecover(t *testing.T) {
 			}
 			if err := k.s.Recover(bg); err != nil {
 				t.Fatal(err)
+			}
+			if sent, _ := k.srv.traffic(); c.sent != 0 && sent != max(c.sent, 0) {
+				t.Errorf("%d bytes sent, want %d", sent, c.sent)
 			}
 			var names []string
 			for i := 0; i < len(c.want); i += 2 {

@@ -177,8 +177,8 @@ func (f *File) dropStage() {
 func (f *File) pushStaged(ctx context.Context, more func() bool) (later bool, err error) {
 	defer f.closeSource()
 	snap := f.stg.Snapshot()
-	if len(snap.Dirty) == 0 && f.objectComplete() {
-		if f.settled && !f.beside {
+	if (len(snap.Dirty) == 0 || f.begun) && f.objectComplete() {
+		if f.settled && !f.beside && !f.begun {
 			return false, f.pushAttrs(ctx)
 		}
 		return false, f.publishStaged(ctx, snap.Gen, pool.FinishResult{AttrsErr: f.setAttrsOf(ctx)})

@@ -23,7 +23,7 @@ func (f *File) way(ctx context.Context, snap stage.Snapshot) (way, error) {
 	if f.unsure || f.sent == 0 || f.kept < f.sent || f.size < f.sent || f.beside && (f.temp == nil || f.inPlace) {
 		return wayWhole, nil
 	}
-	if len(snap.Dirty) > 0 && snap.Dirty[0].Off >= f.sent {
+	if len(snap.Dirty) > 0 && (f.begun || snap.Dirty[0].Off >= f.sent) {
 		ok, err := f.resumes(ctx)
 		if ok || err != nil {
 			return wayTail, err

@@ -78,7 +78,10 @@ func (f *File) resumes(ctx context.Context) (bool, error) {
 func (f *File) destination(ctx context.Context) (*temp, error) {
 	replace := f.exists && f.base.Size > 0 || f.sent > 0
 	if f.onlyBeside || replace && !f.inPlace && f.s.cfg.Replace == ReplaceRename {
-		return f.s.newTemp(tempOp, f.path(), f.dir(), f.stageBase())
+		// New says that all of the staged content goes there, from its first byte on: the next mount may go on with it.
+		return f.s.beginTemp(stage.Record{
+			Op: tempOp, Path: f.path(), Temp: f.s.names.next(f.dir()), Base: f.stageBase(), New: stage.Base{Exists: true, Size: f.size},
+		})
 	}
 	if f.exists && f.inPlace && f.s.cfg.Replace == ReplaceRename {
 		if err := f.saveOld(ctx); err != nil {
@@ -139,6 +142,9 @@ func (f *File) wholeFailed(ctx context.Context, dst *temp, begun bool, err error
 		return f.restoreOld(ctx, err)
 	}
 	plain := f.s.names.plain.Load()
+	if err := dst.amend(func(r *stage.Record) { r.New = stage.Base{} }); err != nil { // the content may change before the next try
+		f.s.log.Warn("journal not written", "path", f.path(), "err", err)
+	}
 	dst.remove(ctx)
 	if errors.Is(err, errNoResume) {
 		f.s.noResume.Store(true) // learned the hard way
