@@ -47,6 +47,9 @@ func (tr *trouble) one() {
 		time.Sleep(lasts)
 		tr.line.SetFlowRate(0)
 	default:
+		if tr.rng.IntN(6) == 0 {
+			lasts *= 6 // more than a call waits
+		}
 		tr.line.FreezeAll(kind)
 		time.Sleep(lasts)
 		tr.line.ResumeAll()

@@ -184,6 +184,10 @@ func dataFailed(err error) bool {
 	return errors.As(err, &broken) || errors.As(err, &data)
 }
 
+// carried says that content came through a data channel: this server takes our way to resume sessions. Then its complaint is
+// about a channel that broke in its handshake (ProFTPD says the same of both), or about old tickets.
+func (p *Pool) carried() bool { return p.counters.bytesIn.Load() > 0 }
+
 // reuseError says in words what could not be cured with a fresh connection.
 func (p *Pool) reuseError(err error) *Error {
 	try := "try -o tls_max=1.2"
@@ -193,6 +197,9 @@ func (p *Pool) reuseError(err error) *Error {
 	e := &Error{Kind: KindTLSPolicy, Err: err,
 		Advice: "the server demands that data connections resume the TLS session of the control connection and does not accept how; " + try +
 			"; or have the demand turned off (ProFTPD: TLSOptions NoSessionReuseRequired, vsftpd: require_ssl_reuse=NO)"}
+	if p.carried() {
+		e.Kind = KindNetwork
+	}
 	var refused *wire.ReplyError
 	if errors.As(err, &refused) {
 		e.Code, e.Reply, e.Err = refused.Reply.Code, p.redact(oneLine(refused.Reply)), nil

@@ -88,12 +88,13 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 		reuse := sessionReuse(err)
 		p.release(c)
 		switch {
-		case reuse && fresh:
+		case reuse && fresh && !p.carried():
 			return nil, p.reuseError(err)
-		case reuse:
+		case reuse && !fresh:
 			// Tickets die of age, and all connections are about as old: a new one is tried, once.
 			fresh = true
 			p.retireAll()
+		case reuse:
 		case notSent(err), said(err), errors.Is(err, errEndless), !lost && !dataFailed(err):
 			return nil, err
 		}
