@@ -25,6 +25,8 @@ type fileHandle struct {
 	made  bool              // the open has created or truncated the file
 	// unsent: something was written since the last flush, which will make or replace the file in its folder.
 	unsent atomic.Bool
+	// writer is the thread that wrote last, 0: none that is known.
+	writer atomic.Uint32
 	once   sync.Once
 	// busy counts flushes that go on although their caller was killed; the release waits for them.
 	busy sync.WaitGroup
@@ -59,6 +61,7 @@ func (fh *fileHandle) Write(ctx context.Context, data []byte, off int64) (uint32
 	p, stop := s.patient(ctx)
 	defer stop()
 	fh.unsent.Store(true)
+	fh.writer.Store(callerOf(ctx))
 	n, err := fh.h.WriteAt(p, data, off)
 	if err != nil {
 		return uint32(n), fh.fail("write", p.verdict(err))
@@ -71,6 +74,9 @@ func (fh *fileHandle) Flush(ctx context.Context) syscall.Errno {
 	s := fh.n.srv
 	defer s.enter()()
 	tid := callerOf(ctx)
+	if fh.unsent.Load() && fh.inheritedBy(tid) {
+		return 0 // who writes goes on, and has its own close
+	}
 	more := func() bool { return fh.duplicated(tid) }
 	if fh.made && !fh.write && !more() {
 		// O_CREAT or O_TRUNC with O_RDONLY: the handle writes nothing, and still the server must learn of the file.
@@ -83,11 +89,18 @@ func (fh *fileHandle) Flush(ctx context.Context) syscall.Errno {
 // another open(2) is no sign that anything will be written: while there is one that was opened alike, the two cannot
 // be told apart, and the answer is no.
 func (fh *fileHandle) duplicated(tid uint32) bool {
-	if !fh.h.Unique() {
-		return false
-	}
+	return fh.h.Unique() && fh.n.srv.holdsOpen(tid, fh.description())
+}
+
+// inheritedBy reports whether the process of a thread closes a descriptor that it got from the process that writes, and
+// that this one still has.
+func (fh *fileHandle) inheritedBy(tid uint32) bool {
+	return fh.h.Unique() && fh.n.srv.inherited(tid, fh.writer.Load(), fh.description())
+}
+
+func (fh *fileHandle) description() description {
 	path, _ := fh.n.Path()
-	return fh.n.srv.holdsOpen(tid, description{path: fh.n.srv.mountpoint + path, ino: fh.n.StableAttr().Ino, as: fh.as})
+	return description{path: fh.n.srv.mountpoint + path, ino: fh.n.StableAttr().Ino, as: fh.as}
 }
 
 // description is an open file as /proc shows it. The path is the one below our mount point, as another mount may have the

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -47,5 +48,46 @@ func TestListsOpen(t *testing.T) {
 	defer unix.Close(handle)
 	if listsOpen("/proc/self", description{name, st.Ino, content.OpenFlags{Read: true}}) {
 		t.Error("a place is taken for an open file")
+	}
+}
+
+func TestLeftToParent(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("cat")
+	in, err := child.StdinPipe()
+	if err == nil {
+		err = child.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = in.Close(), child.Wait() }()
+	pid, own := uint32(child.Process.Pid), uint32(os.Getpid())
+	d := description{name, st.Ino, content.OpenFlags{Write: true}}
+	for _, tc := range []struct {
+		what        string
+		tid, writer uint32
+		d           description
+		want        bool
+	}{
+		{"a child, of what the parent has open", pid, own, d, true},
+		{"another thread of the one who wrote", uint32(unix.Gettid()), own, d, false},
+		{"the parent, of what the child wrote", own, pid, d, false},
+		{"somebody else's child", 1, own, d, false},
+		{"a writer that ended", pid, 1 << 30, d, false},
+		{"a file that the parent has not open", pid, own, description{name + "x", st.Ino, d.as}, false},
+	} {
+		if got := leftToParent(tc.tid, tc.writer, tc.d); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
+		}
 	}
 }

@@ -93,9 +93,10 @@ type Server struct {
 	fuse       *fuse.Server
 	root       *node
 
-	// killed and holdsOpen look at callers; replaced in tests.
+	// killed, holdsOpen and inherited look at callers; replaced in tests.
 	killed    func(tid uint32) bool
 	holdsOpen func(tid uint32, d description) bool
+	inherited func(tid, writer uint32, d description) bool
 
 	names   names
 	moves   moves
@@ -156,7 +157,7 @@ func newServer(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, now: cfg.Now, kernelTTL: KernelTTL(min(cfg.AttrTTL, cfg.DirTTL)),
-		killed: callerKilled, holdsOpen: holdsOpen, notify: newNotifier(), moves: newMoves(),
+		killed: callerKilled, holdsOpen: holdsOpen, inherited: inherited, notify: newNotifier(), moves: newMoves(),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
