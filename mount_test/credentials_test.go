@@ -263,6 +263,35 @@ func TestPassphrase(t *testing.T) {
 	}
 }
 
+// TestPassphraseOfAMount: the process that goes to the background asks through the one on the terminal, once for all of its
+// connections.
+func TestPassphraseOfAMount(t *testing.T) {
+	ca := lab.NewAuthority(t)
+	client := ca.Issue(t, lab.CertSpec{Client: true, Hosts: []string{"client.test"}})
+	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD, ClientCA: ca.File})
+	must(t, os.WriteFile(s.Disk("f"), lines(10), 0o644))
+	locked := filepath.Join(stateDir(t), "locked.key")
+	runTool(t, "/", "openssl", "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", client.KeyFile, "-out", locked, "-passout", "pass:open sesame")
+	dir := lab.Folder(t, "ftpsfs-mnt-")
+	t.Cleanup(func() { abort(dir) })
+	options := strings.Join(credentials(t, s, stateDir(t)), ",") + ",cert=" + client.File + ",key=" + locked
+	cmd := exec.Command(lab.Binary(t), "-o", options, s.URL, dir)
+	cmd.Env = bareEnv(t)
+	out, code := dialog(t, cmd, [2]string{"Passphrase for " + locked + ": ", "open sesame"})
+	if code != 0 || strings.Contains(out, "sesame") || strings.Count(out, "Passphrase") != 1 {
+		t.Fatalf("exit status %d: %s", code, out)
+	}
+	s.KillSessions() // the next ones need the key again, and nobody to ask
+	if got, err := os.ReadFile(filepath.Join(dir, "f")); err != nil || string(got) != string(lines(10)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	umount := unattended(t, nil, "umount", dir)
+	umount.Env = cmd.Env
+	if out, err := output(umount, time.Minute); err != nil {
+		t.Errorf("%v %s", err, out)
+	}
+}
+
 // TestTrustAsk: a certificate that nobody signed is asked about once; without a yes, nothing is remembered and nothing is
 // mounted, and nobody is asked where there is no terminal.
 func TestTrustAsk(t *testing.T) {

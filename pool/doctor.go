@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -68,6 +67,9 @@ func (p *Pool) compareZone(ctx context.Context, dir string) {
 	p.release(c)
 }
 
+// dialingPause is between two looks at connections that are being made; ConnectTimeout ends those.
+const dialingPause = 10 * time.Millisecond
+
 // countConnections opens as many connections as a mount may use and closes them again. It gives how many there were, those of
 // the pool among them, and whether the server refused one for their number. They are opened one after the other: several
 // at once slip in beyond the limit of servers that count those who have logged in.
@@ -80,17 +82,23 @@ func (p *Pool) countConnections(ctx context.Context) (n int, refused bool) {
 		}
 		s, err := session.Dial(wire.Background(ctx), cfg)
 		if err != nil {
-			e := p.loginError(err)
-			n = opened + p.Stats().Connections.Open // the pool may have made one meanwhile
-			return n, e.Kind == KindLimit || e.Kind == KindAuth || p.hungUp(e)
+			for p.Stats().Connections.Dialing > 0 && pause(ctx, dialingPause) { // the pool may be making one
+			}
+			return opened + p.Stats().Connections.Open, p.full(err)
 		}
 		defer s.Close()
 	}
 }
 
+// full says that a connection was refused for the number of others: the same credentials worked a moment ago.
+func (p *Pool) full(err error) bool {
+	e := p.loginError(err)
+	return e.Kind == KindLimit || e.Kind == KindAuth || p.hungUp(e)
+}
+
 // Tries of a connection that a server may not take before it has noticed the end of another.
 const (
-	freshTries = 8
+	freshTries = 20
 	freshPause = 250 * time.Millisecond
 )
 
@@ -99,7 +107,7 @@ func (p *Pool) demandsResumption(ctx context.Context) *bool {
 	cfg := p.cfg.Session
 	cfg.Quirks, cfg.FreshData = p.memory.quirks(), true
 	s, err := session.Dial(wire.Background(ctx), cfg)
-	for try := 1; err != nil && try < freshTries; try++ {
+	for try := 1; err != nil && try < freshTries && p.full(err); try++ {
 		p.retireAll() // where the server takes one connection only, it is this one
 		if !pause(ctx, freshPause) {
 			return nil
@@ -113,15 +121,11 @@ func (p *Pool) demandsResumption(ctx context.Context) *bool {
 	req := session.TransferRequest{Before: []string{"CWD " + p.absDir("/")}, Verb: "LIST -a"}
 	d, err := s.Transfer(ctx, req)
 	if err == nil {
-		if _, err = io.Copy(io.Discard, io.LimitReader(d, maxListing)); err == nil {
-			_, err = d.Finish(ctx)
-		} else {
-			d.Abort()
-		}
+		_, _ = io.Copy(io.Discard, io.LimitReader(d, maxListing)) // what broke, and why, is what Finish tells
+		_, err = d.Finish(ctx)
 	}
-	demanded := err != nil
-	var broken *session.DataError
-	if demanded && !sessionReuse(err) && !errors.As(err, &broken) {
+	demanded := sessionReuse(err)
+	if err != nil && !demanded {
 		return nil
 	}
 	return &demanded
