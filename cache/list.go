@@ -29,6 +29,7 @@ func (c *Cache) List(ctx context.Context, dir string) (*pool.Listing, error) {
 			f = c.launchLocked(ctx, q, nil, false)
 		}
 		f.waiters++
+		c.walkedLocked(dir) // those beside it need not wait for this one
 		c.mu.Unlock()
 		if err := c.wait(ctx, f); err != nil {
 			return nil, err

@@ -88,7 +88,7 @@ func (c *Cache) answerLocked(w want, f *flight, last bool) (e pool.Entry, err er
 			}
 			return k.e, nil, true
 		}
-		if f != nil && f.asking == askTimes && f.err != nil {
+		if f != nil && f.asking == askTimes && f.err != nil && !f.background {
 			return e, f.err, true
 		}
 		return e, nil, false
@@ -228,7 +228,14 @@ func (c *Cache) timesLocked(ctx context.Context, w want, n *node, now moment) *f
 	if n.base != nil && c.fresh(info{state: present, at: n.baseAt}, w.limit, now) {
 		paths = c.roughLocked(w, n, under)
 	}
-	f := c.launchLocked(ctx, question{askTimes, w.path}, paths, false)
+	if w.dir == c.walk.at {
+		c.walk.times = true
+	}
+	return c.askTimesLocked(ctx, w, paths, false)
+}
+
+func (c *Cache) askTimesLocked(ctx context.Context, w want, paths []string, background bool) *flight {
+	f := c.launchLocked(ctx, question{askTimes, w.path}, paths, background)
 	c.batches[w.dir] = append(c.batches[w.dir], f)
 	return f
 }

@@ -22,22 +22,27 @@ type walker struct {
 	when   moment
 	steps  int // in a row
 	window int // folders to be ahead
+	times  bool // exact times were asked for in a folder that was walked through
 	left   int // listings that may still be started before the walker's next step
 	under  int // listings under way
 	bytes  int64
 	ahead  map[*node]struct{} // folders listed and not used yet; bytes is their sum
 }
 
-// walked notes that a caller got the listing of dir.
+// walked notes that a caller wants the listing of dir, and once more that he got it.
 func (c *Cache) walkedLocked(dir string) {
 	w, now := &c.walk, c.now()
-	if c.o.Walk.Parallel <= 0 || dir == w.at {
+	if c.o.Walk.Parallel <= 0 {
+		return
+	}
+	if dir == w.at {
+		c.runAheadLocked()
 		return
 	}
 	parent := c.findLocked(parentDir(dir))
 	switch {
 	case w.when.age(now) > walkPause, parent == nil || parent.base == nil || parent.ahead:
-		w.steps, w.window = 0, firstAhead
+		w.steps, w.window, w.times = 0, firstAhead, false
 	default:
 		w.steps++
 	}
@@ -61,8 +66,23 @@ func (c *Cache) walkOnLocked(f *flight) {
 		if f.waiters == 0 {
 			c.aheadLocked(n)
 		}
+		c.timesAheadLocked(n, f.path)
 	}
 	c.runAheadLocked()
+}
+
+// timesAhead asks for the exact times of the files in a folder listed ahead, if the walker wants such.
+func (c *Cache) timesAheadLocked(n *node, dir string) {
+	if !c.walk.times || n.base == nil {
+		return
+	}
+	for i := range n.base.Entries {
+		if name := n.base.Entries[i].Name; needsTime(c.knowLocked(n, name)) {
+			w := want{path: join(dir, name), dir: dir, name: name, limit: anyAge}
+			c.askTimesLocked(c.o.Walk.Background(context.Background()), w, c.roughLocked(w, n, c.batches[dir]), true)
+			return
+		}
+	}
 }
 
 // ahead notes that nobody has asked for n's listing yet, and lets it go again if there are too many such.
@@ -117,13 +137,10 @@ func (c *Cache) runAheadLocked() {
 		}
 	}
 	g := guess{c: c, left: w.window, now: now}
-	n := c.findLocked(w.at)
-	if n == nil {
-		return
-	}
-	g.below(n, w.at, "")
-	for ; n.parent != nil && n.parent != c.top && g.more(); n = n.parent {
-		g.below(n.parent, n.parent.path(), n.name)
+	for dir, after := w.at, ""; dir != "" && g.more(); dir, after = split(dir) {
+		if n := c.findLocked(dir); n != nil { // else it is just being asked about for the first time
+			g.below(n, dir, after)
+		}
 	}
 }
 

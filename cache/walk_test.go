@@ -193,3 +193,79 @@ func TestARefusedSpeculationIsAskedAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func walkOptions(o *Options) {
+	o.Walk = WalkOptions{Parallel: 3, Background: func(ctx context.Context) context.Context {
+		return context.WithValue(ctx, backgroundKey{}, true)
+	}}
+}
+
+// The folders beside the one that a walker asks for are listed while the walker waits for that one.
+func TestWalkIsRecognisedByTheQuestion(t *testing.T) {
+	s := newServer(tree(3, 3)...)
+	beside, answered := make(chan string, 10), make(chan struct{})
+	s.gate = func(ctx context.Context, _, path string) error {
+		switch {
+		case ctx.Value(backgroundKey{}) != nil:
+			beside <- path
+		case path == "/d00/s00":
+			<-answered
+		}
+		return nil
+	}
+	c, _ := newCache(t, s, walkOptions)
+	for _, dir := range []string{"/", "/d00"} {
+		if _, err := c.List(ctx, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(beside) != 0 {
+		t.Errorf("%s is listed ahead of nobody", <-beside)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := c.List(ctx, "/d00/s00")
+		done <- err
+	}()
+	got := map[string]bool{<-beside: true, <-beside: true}
+	close(answered)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if !got["/d00/s01"] || !got["/d00/s02"] {
+		t.Errorf("listed ahead: %v", got)
+	}
+	settle(c)
+}
+
+// Where listings are rough, exact times are asked for ahead of a walker who wants them, and not for one who does not.
+func TestTimesAheadOfAWalk(t *testing.T) {
+	for _, wanted := range []bool{true, false} {
+		s := newServer(tree(1, 6)...)
+		s.rough = true
+		ahead := 0
+		s.gate = func(ctx context.Context, op, _ string) error {
+			if op == "times" && ctx.Value(backgroundKey{}) != nil {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				ahead++
+			}
+			return nil
+		}
+		c, _ := newCache(t, s, walkOptions)
+		for _, dir := range []string{"/", "/d00", "/d00/s00", "/d00/s01", "/d00/s02", "/d00/s03", "/d00/s04", "/d00/s05"} {
+			if _, err := c.List(ctx, dir); err != nil {
+				t.Fatal(err)
+			}
+			if wanted && len(dir) > 4 {
+				if e, err := c.Exact(ctx, dir+"/f"); err != nil || !e.Exact {
+					t.Errorf("%s: %+v, %v", dir, e, err)
+				}
+			}
+			settle(c)
+		}
+		if wanted && ahead < 2 || !wanted && ahead != 0 {
+			t.Errorf("wanted %v: %d folders' times asked for ahead", wanted, ahead)
+		}
+	}
+}

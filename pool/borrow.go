@@ -51,6 +51,7 @@ type claim struct {
 	press func() // how to ask the future holder to make room; nil: it cannot
 	first bool   // a failed connect is the answer, do not wait for a better time
 	ahead bool   // fails rather than wait while others need the connections
+	data  bool   // a transfer: a connection with its data channel made ahead is as good as two round trips
 }
 
 // waiter is a caller in the queue. It gets a connection or an error, once.
@@ -224,8 +225,11 @@ func (p *Pool) pumpLocked() {
 		}
 		if ok {
 			held[w.lane]++
-			if c := p.takeIdleLocked(now); c != nil {
+			if c := p.takeIdleLocked(now, w.data); c != nil {
 				p.grantLocked(w, c, now)
+				if w.data && !c.s.SpareReady() && c.inARow(now) && len(p.conns)+p.dialing < min(most, fewConns) {
+					dials++ // one transfer follows the other: two connections take turns
+				}
 				continue
 			}
 			dials++
@@ -254,8 +258,23 @@ func room(l lane, held [lanes]int, most int) bool {
 	return free >= 1
 }
 
-// takeIdleLocked gives the connection that was used last and is fit, and gives up those found unfit on the way.
-func (p *Pool) takeIdleLocked(now time.Time) *conn {
+// fewConns is how many connections take turns at transfers one after the other.
+const fewConns = 3
+
+// inARow says that the connection was in use just now.
+func (c *conn) inARow(now time.Time) bool {
+	return now.Sub(c.used) < 100*time.Millisecond && !c.used.Equal(c.born)
+}
+
+// takeIdleLocked gives the connection that was used last and is fit, and gives up those found unfit on the way. With data,
+// one whose data channel is there goes first.
+func (p *Pool) takeIdleLocked(now time.Time, data bool) *conn {
+	for i := len(p.idle) - 1; data && i >= 0; i-- {
+		if c := p.idle[i]; c.usable(now) && c.s.Healthy() && c.s.SpareReady() {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			return c
+		}
+	}
 	for n := len(p.idle); n > 0; n = len(p.idle) {
 		c := p.idle[n-1]
 		p.idle[n-1] = nil

@@ -108,7 +108,7 @@ func (d *download) request() session.TransferRequest {
 func (d *download) start(ctx context.Context) error {
 	b := d.p.newBudget(ctx)
 	defer b.end()
-	cl := call{op: "read", path: d.name, claim: claim{lane: d.lane(), press: d.o.OnPressure}}
+	cl := call{op: "read", path: d.name, claim: claim{lane: d.lane(), press: d.o.OnPressure, data: true}}
 	var data *session.Data
 	c, err := d.p.borrow(b, cl, func(ctx context.Context, c *conn) (err error) {
 		if d.o.OnBegin != nil {

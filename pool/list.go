@@ -55,7 +55,7 @@ func (p *Pool) listOnce(ctx context.Context, op, dir string) (*Listing, error) {
 	defer b.end()
 	var l *Listing
 	var open *session.Data // complete, but for the server's last word
-	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx)}
+	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx), data: p.server().mlst}
 	c, err := p.borrow(b, call{op: op, path: dir, claim: claim}, func(_ context.Context, c *conn) (err error) {
 		if p.server().mlst {
 			l, open, err = p.listFacts(b, c, dir)

@@ -68,7 +68,7 @@ func (p *Pool) statBatch(ctx context.Context, paths []string, batch []int, resul
 		names[i] = paths[j]
 	}
 	var answers []answer
-	err := p.do(ctx, call{op: "stat", path: names[0]}, func(ctx context.Context, c *conn) (err error) {
+	err := p.do(ctx, call{op: "stat", path: names[0], claim: claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx)}}, func(ctx context.Context, c *conn) (err error) {
 		if p.server().mlst {
 			answers, err = p.askMLST(ctx, c, names)
 		} else {

@@ -87,7 +87,7 @@ func (u *upload) request() session.TransferRequest {
 func (u *upload) start(ctx context.Context) error {
 	b := u.p.newBudget(ctx)
 	defer b.end()
-	cl := call{op: "store", path: u.name, claim: claim{lane: laneTransfer, press: u.o.OnPressure}}
+	cl := call{op: "store", path: u.name, claim: claim{lane: laneTransfer, press: u.o.OnPressure, data: true}}
 	c, err := u.p.borrow(b, cl, func(ctx context.Context, c *conn) (err error) {
 		u.d, err = u.p.transfer(ctx, c, u.request())
 		return err

@@ -183,6 +183,22 @@ func (s *Session) HasSpare() bool {
 	return s.spare != nil
 }
 
+// SpareReady says whether a data channel is prepared and connected.
+func (s *Session) SpareReady() bool {
+	s.mu.Lock()
+	ch := s.spare
+	s.mu.Unlock()
+	if ch == nil {
+		return false
+	}
+	select {
+	case <-ch.ready:
+		return ch.err == nil
+	default:
+		return false
+	}
+}
+
 // takeSpare gives the prepared channel if it is usable.
 func (s *Session) takeSpare(ctx context.Context) *channel {
 	s.mu.Lock()
