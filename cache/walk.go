@@ -20,11 +20,11 @@ const (
 type walker struct {
 	at     string // the folder listed last
 	when   moment
-	steps  int // in a row
-	window int // folders to be ahead
+	steps  int  // in a row
+	window int  // folders to be ahead
 	times  bool // exact times were asked for in a folder that was walked through
-	left   int // listings that may still be started before the walker's next step
-	under  int // listings under way
+	left   int  // listings that may still be started before the walker's next step
+	under  int  // listings under way
 	bytes  int64
 	ahead  map[*node]struct{} // folders listed and not used yet; bytes is their sum
 }
