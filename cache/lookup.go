@@ -228,10 +228,14 @@ func (c *Cache) timesLocked(ctx context.Context, w want, n *node, now moment) *f
 	if n.base != nil && c.fresh(info{state: present, at: n.baseAt}, w.limit, now) {
 		paths = c.roughLocked(w, n, under)
 	}
-	if w.dir == c.walk.at {
+	f := c.askTimesLocked(ctx, w, paths, false)
+	if w.dir == c.walk.at && !c.walk.times {
 		c.walk.times = true
+		for n := range c.walk.ahead {
+			c.timesAheadLocked(n, n.path())
+		}
 	}
-	return c.askTimesLocked(ctx, w, paths, false)
+	return f
 }
 
 func (c *Cache) askTimesLocked(ctx context.Context, w want, paths []string, background bool) *flight {
