@@ -76,14 +76,14 @@ const dialingPause = 10 * time.Millisecond
 func (p *Pool) countConnections(ctx context.Context) (n int, refused bool) {
 	cfg := p.cfg.Session
 	cfg.Quirks = p.memory.quirks()
+	for p.Stats().Connections.Dialing > 0 && pause(ctx, dialingPause) { // one that the pool wanted a moment ago
+	}
 	for opened := 0; ; opened++ {
-		if n = opened + p.Stats().Connections.Open; n >= p.cfg.MaxConns {
-			return n, false
+		if opened+p.Stats().Connections.Open >= p.cfg.MaxConns {
+			return p.cfg.MaxConns, false
 		}
 		s, err := session.Dial(wire.Background(ctx), cfg)
 		if err != nil {
-			for p.Stats().Connections.Dialing > 0 && pause(ctx, dialingPause) { // the pool may be making one
-			}
 			return opened + p.Stats().Connections.Open, p.full(err)
 		}
 		defer s.Close()
