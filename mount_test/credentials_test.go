@@ -342,6 +342,43 @@ func TestTrustAsk(t *testing.T) {
 	}
 }
 
+// TestTrustWithoutAuthority: the key that check tells is believed with pin=, and with trust=tofu from the first time on, on
+// every server; another key is refused before a password is sent.
+func TestTrustWithoutAuthority(t *testing.T) {
+	each(t, anyServer, func(t *testing.T, c cell) {
+		s := c.start(t)
+		state := stateDir(t)
+		run := func(trust string) (string, int) {
+			return ftpsfs(t, "check", "--json", "-o", trust+",max_conns=2,password_file="+secretFile(t, "password", s.Password)+",state_dir="+state, s.URL)
+		}
+		out, code := run("trust=tofu")
+		var seen struct {
+			Certificates []struct {
+				Pin string `json:"pin"`
+			} `json:"certificates"`
+		}
+		if err := json.Unmarshal([]byte(out), &seen); err != nil || code != 0 || len(seen.Certificates) == 0 {
+			t.Fatalf("trust=tofu: exit status %d, %v: %s", code, err, out)
+		}
+		pin := seen.Certificates[0].Pin
+		known, err := os.ReadFile(filepath.Join(state, "known_hosts"))
+		if err != nil || !strings.Contains(string(known), pin) {
+			t.Errorf("known_hosts: %s, %v", known, err)
+		}
+		if out, code := run("pin=" + pin); code != 0 {
+			t.Errorf("pin: exit status %d, %s", code, out)
+		}
+		wrong := "sha256:" + strings.Repeat("0", 64)
+		if out, code := run("pin=" + wrong); code != 32 || !strings.Contains(out, pin) || !strings.Contains(out, "not the pinned one") {
+			t.Errorf("another pin: exit status %d, %s", code, out)
+		}
+		must(t, os.WriteFile(filepath.Join(state, "known_hosts"), []byte(strings.ReplaceAll(string(known), pin, wrong)), 0o600))
+		if out, code := run("trust=tofu"); code != 32 || !strings.Contains(out, pin) || !strings.Contains(out, wrong) {
+			t.Errorf("another key than before: exit status %d, %s", code, out)
+		}
+	})
+}
+
 // TestCACertFolder: a folder of certificates, as OpenSSL and distributions have them.
 func TestCACertFolder(t *testing.T) {
 	s := cell{lab.VSFTPD, false, "1.3"}.start(t)
