@@ -21,6 +21,7 @@ import (
 // The benchmark is steered by the environment:
 //
 //	FTPSFS_LONG=1             the full numbers of files and bytes, medians of three
+//	FTPSFS_BENCH_ROUNDS=1     runs of each, the median counts; 3 by default with FTPSFS_LONG=1
 //	FTPSFS_BENCH=walk,read    only workloads whose name contains one of the words
 //	FTPSFS_BENCH_PEERS=none   no other programs; or those to run: rclone-off,rclone-full,lftp,curl
 //	FTPSFS_BENCH_SERVER=x     only this server
@@ -62,6 +63,11 @@ func benchSettings(b *testing.B) settings {
 		var err error
 		if s.rtt, err = time.ParseDuration(v); err != nil {
 			b.Fatal(err)
+		}
+	}
+	if v := os.Getenv("FTPSFS_BENCH_ROUNDS"); v != "" {
+		if _, err := fmt.Sscan(v, &s.rounds); err != nil || s.rounds < 1 {
+			b.Fatalf("FTPSFS_BENCH_ROUNDS=%s", v)
 		}
 	}
 	if v := os.Getenv("FTPSFS_BENCH_FLOW"); v != "" {

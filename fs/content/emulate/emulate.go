@@ -237,3 +237,22 @@ func (r *Remote) note(l line) error {
 	}
 	return nil
 }
+
+// Download asks the server for the file with the time that the server has of it.
+func (r *Remote) Download(ctx context.Context, name string, o pool.DownloadOptions) (pool.Download, error) {
+	if o.Expect != nil {
+		was := r.underlay(name, *o.Expect)
+		o.Expect = &was
+	}
+	return r.Server.Download(ctx, name, o)
+}
+
+// underlay is the reverse of overlay for the time.
+func (r *Remote) underlay(name string, e pool.Entry) pool.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k, ok := r.kept[name]; ok && k.ModTime != nil && e.ModTime.Equal(*k.ModTime) {
+		e.ModTime, e.Exact = k.Seen, k.Seen.Second() != 0 // without seconds it may be the rough time of a listing
+	}
+	return e
+}

@@ -91,6 +91,39 @@ func (s *fake) Upload(_ context.Context, name string, _ pool.UploadOptions) (poo
 	return &fakeUpload{s: s, name: name}, nil
 }
 
+func (s *fake) Download(_ context.Context, name string, o pool.DownloadOptions) (pool.Download, error) {
+	if o.Expect != nil && o.Expect.Exact && !o.Expect.ModTime.Equal(s.files[name].ModTime) {
+		return nil, &pool.Error{Kind: pool.KindChanged}
+	}
+	return nil, nil
+}
+
+// A download that expects the file as it was told finds it as the server has it.
+func TestDownloadExpectsTheServersTime(t *testing.T) {
+	s := newFake()
+	s.touch("/f", pool.TypeFile, 3)
+	r, err := New(Config{Server: s, File: filepath.Join(t.TempDir(), "kept"), ModTime: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	when := time.Unix(1e9, 0)
+	if err := r.SetAttrs(ctx, "/f", false, pool.Attrs{ModTime: &when}); err != nil {
+		t.Fatal(err)
+	}
+	told, err := r.Stat(ctx, "/f")
+	if err != nil || !told.ModTime.Equal(when) {
+		t.Fatalf("%+v, %v", told, err)
+	}
+	if _, err := r.Download(ctx, "/f", pool.DownloadOptions{Expect: &told}); err != nil {
+		t.Errorf("the same file: %v", err)
+	}
+	s.touch("/f", pool.TypeFile, 3)
+	if _, err := r.Download(ctx, "/f", pool.DownloadOptions{Expect: &told}); pool.KindOf(err) != pool.KindChanged {
+		t.Errorf("another file: %v", err)
+	}
+}
+
 type fakeUpload struct {
 	pool.Upload
 	s    *fake
