@@ -41,6 +41,8 @@ type script struct {
 	plain     string // verbs whose data channels it does not protect, though it said that it would
 	// strict demands that data channels resume the TLS session of their control connection, with its newest ticket alone.
 	strict *strict
+	// apart gives each session a port of its own for data, so that one that was cut off takes none of the next one's.
+	apart bool
 	// list writes what MLSD gives, in place of the files' lines.
 	list func(w io.Writer)
 }
@@ -105,6 +107,9 @@ func (f *fake) serve(conn net.Conn, s script) {
 	data := f.data
 	if s.strict != nil {
 		config, data = s.strict.session(config), newDataPort(f.t)
+	}
+	if s.apart {
+		data = newDataPort(f.t)
 	}
 	if s.implicit {
 		conn = tls.Server(conn, config)

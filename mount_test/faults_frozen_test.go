@@ -148,6 +148,7 @@ func TestUnmountFrozen(t *testing.T) {
 
 // TestServerRestart: the server is killed and started again under open files, one read and one written.
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	for _, kind := range lab.Real {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()

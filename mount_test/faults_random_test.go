@@ -45,6 +45,7 @@ func (o *outcome) again(t *testing.T, stop <-chan struct{}, run func() error) {
 // TestRandomFaults: rsync, restic and readers work on one mount while its network fails in every manner. What a tool that
 // succeeded stored is on the server, what a reader gets is right; in the end, with the network back, everything is.
 func TestRandomFaults(t *testing.T) {
+	t.Parallel()
 	tool(t, "rsync")
 	tool(t, "restic")
 	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD, Extra: forgetful})
@@ -121,7 +122,7 @@ func TestRandomFaults(t *testing.T) {
 		})
 	})
 
-	for range pick(35, 1000) {
+	for range pick(20, 1000) {
 		tr.one()
 	}
 	tr.over()

@@ -30,7 +30,7 @@ func playFake(t *testing.T, options ...string) *played {
 	t.Helper()
 	ca := lab.NewAuthority(t)
 	cert := ca.Issue(t, lab.CertSpec{})
-	p := &played{good: script{cert: &cert, serves: true, replies: goodSession()}}
+	p := &played{good: script{cert: &cert, serves: true, apart: true, replies: goodSession()}}
 	p.fake = startFake(t, p.good)
 	for _, name := range []string{"a", "b"} {
 		p.fake.files[name] = randomBytes(41, 100_000)
@@ -198,6 +198,7 @@ func TestCertificateChanged(t *testing.T) {
 
 // TestIdleTimeout: sessions that the server ends after 5 s idle are nobody's loss.
 func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []lab.Kind{lab.VSFTPD, lab.ProFTPD} { // Pure-FTPd counts minutes
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
@@ -231,6 +232,7 @@ func TestIdleTimeout(t *testing.T) {
 
 // TestSlowLine: at 1 KiB/s (in a short run four) nothing is given up, it only takes its time.
 func TestSlowLine(t *testing.T) {
+	t.Parallel()
 	for i, kind := range lab.Real {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
@@ -256,6 +258,7 @@ func TestSlowLine(t *testing.T) {
 
 // TestUploadGoesOn: an upload that was cut goes on at the offset that the server really has; what it has is not sent again.
 func TestUploadGoesOn(t *testing.T) {
+	t.Parallel()
 	for i, kind := range lab.Real {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
