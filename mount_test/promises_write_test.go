@@ -304,7 +304,6 @@ func (s *scene) full() {
 	s.ok(os.WriteFile(server.Disk("f"), old, 0o644))
 	s.ok(os.Chown(server.Disk("f"), server.UID, server.GID))
 	m := mountServer(s.T, server)
-	m.keeps = true
 	for _, name := range []string{"new", "f"} {
 		f, err := os.OpenFile(m.path(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 		s.ok(err)
