@@ -33,6 +33,10 @@ var renamePromises = []promise{
 		s.inMount("b", []byte("new"))
 	}},
 	{"rename.directory", func(s *scene) {
+		unseen := []string{"unseen1", "unseen2", "unseen3"}
+		for _, name := range unseen {
+			s.putDir(name)
+		}
 		s.putDir("d")
 		s.putDir("d/e")
 		s.put("d/e/f", []byte("deep"))
@@ -42,6 +46,15 @@ var renamePromises = []promise{
 		s.inMount("moved/e/f", []byte("deep"))
 		s.onDisk("moved/e/f", []byte("deep"))
 		s.fails("into itself", os.Rename(s.path("moved"), s.path("moved/e/x")), syscall.EINVAL)
+		// Listing a folder that was called full may enter it, and Pure-FTPd looks back at where it was.
+		s.fails("rmdir of a full folder", syscall.Rmdir(s.path("moved/e")), syscall.ENOTEMPTY)
+		_, err := os.ReadDir(s.path("moved/e"))
+		s.ok(err)
+		s.ok(os.Rename(s.path("moved/e"), s.path("moved/again")))
+		for _, name := range unseen {
+			_, err := os.ReadDir(s.path(name))
+			s.ok(err)
+		}
 	}},
 	{"rename.over-empty", func(s *scene) {
 		s.putDir("d")

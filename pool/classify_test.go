@@ -34,6 +34,7 @@ func TestJudge(t *testing.T) {
 		{550, "/dir/sub/x: Invalid argument", KindRefused, false},
 		{550, "'/dangling' cannot be listed", KindRefused, false},
 		{550, "SYMLINK x /dir/sl5: No such file or directory", KindNotFound, true},
+		{421, "chdir: No such file or directory", KindNetwork, true},
 		{550, "/f: Overwrite permission denied", KindExists, true},
 		{451, "/f: Append/Restart not permitted, try again", KindUnsupported, true},
 		{550, "Could not delete /tmp/nothing: No such file or directory", KindNotFound, true},

@@ -132,13 +132,21 @@ func (p *Pool) moreFacts(b *budget, c *conn, dir string, col *collector, final w
 	links, bad := col.links, col.bad
 	l := col.Listing()
 	l.Truncated = truncated(final)
-	if bad > 0 {
-		return p.resolve(b, c, dir, l)
+	more := p.completeLinks
+	switch {
+	case bad > 0:
+		more = p.resolve
+	case links == 0 && !p.hiddenIn(dir):
+		return l, nil
 	}
-	if links > 0 || p.hiddenIn(dir) {
-		return p.completeLinks(b, c, dir, l)
+	l, err := more(b, c, dir, l)
+	if err == nil && p.server().pureFTPd {
+		// It goes back to its current folder after each MLSD, and hangs up when that was renamed or removed meanwhile.
+		if _, err := c.flight(b.ctx, "CWD "+p.absDir("/")); err != nil {
+			p.log.Debug("listing: connection lost behind it", "folder", dir, "err", err)
+		}
 	}
-	return l, nil
+	return l, err
 }
 
 // listLines lists with LIST, for servers without MLSD. Its argument would be taken for a pattern or for options, so the folder

@@ -64,7 +64,7 @@ var phrases = []struct {
 // judge says what a refusal means, from its text if that tells, else from its code (RFC 959 section 4.2).
 func judge(r wire.Reply) verdict {
 	text := strings.ToLower(r.Text())
-	if v, ok := strerror(text); ok {
+	if v, ok := strerror(text); ok && r.Code != 421 { // who hangs up speaks of himself: Pure-FTPd's "421 chdir: No such file"
 		return v
 	}
 	for _, p := range phrases {
