@@ -70,6 +70,10 @@ func (tr *trouble) over() {
 type held struct{ resident, descriptors, goroutines, connections, staged int64 }
 
 func (f *faulty) holds() held {
+	// Temporary names that could not be removed during the trouble are tried again within a minute.
+	for start := time.Now(); f.number(f.status(), "fs.content.temps") > 0 && time.Since(start) < 90*time.Second; {
+		time.Sleep(100 * time.Millisecond)
+	}
 	f.settled()
 	s := f.status()
 	return held{

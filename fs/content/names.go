@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/fs/stage"
 	"github.com/ftpsfs/ftpsfs/pool"
@@ -147,8 +148,48 @@ func (t *temp) over() {
 // mount, looks at what is there.
 func (t *temp) leave() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.left = true
+	t.mu.Unlock()
+	t.s.sweepLater(firstSweep)
+}
+
+// Pauses before the names that were left are looked at again: what kept them from being settled has to pass first.
+const (
+	firstSweep = 5 * time.Second
+	lastSweep  = time.Minute
+)
+
+// sweepLater sweeps after the pause, and again after longer ones as long as names are left.
+func (s *Store) sweepLater(pause time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.sweeping {
+		return
+	}
+	s.sweeping = true
+	time.AfterFunc(pause, func() {
+		s.goes(func() { // not after Close, which sweeps itself
+			s.sweep(s.ctx)
+			s.mu.Lock()
+			s.sweeping = false
+			s.mu.Unlock()
+			if s.anyLeft() {
+				s.sweepLater(min(2*pause, lastSweep))
+			}
+		})
+	})
+}
+
+// anyLeft says whether there are names that nobody uses.
+func (s *Store) anyLeft() bool {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.temps))
+	s.mu.Unlock()
+	return slices.ContainsFunc(all, func(t *temp) bool {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.left && t.journal != nil
+	})
 }
 
 // remove deletes the name on the server.

@@ -35,7 +35,9 @@ type Store struct {
 	files  map[*File]struct{} // guarded by mu
 	temps  map[*temp]struct{} // guarded by mu
 	closed bool               // guarded by mu
-	work   sync.WaitGroup     // goroutines; Add only with mu held and closed false
+	// sweeping says that a sweep is to come or under way; guarded by mu
+	sweeping bool
+	work     sync.WaitGroup // goroutines; Add only with mu held and closed false
 
 	stats counters
 }
