@@ -14,7 +14,7 @@ import (
 // /proc/PID/stat or /proc/PID/fd waits for that lock, uninterruptibly. A close of a file of ours at that moment waits for us: to
 // look on the way to the answer would be a deadlock. So such looks are made aside, few at a time, and one that
 // takes longer than lookBound proves nothing.
-const lookBound = 20 * time.Millisecond
+const lookBound = 100 * time.Millisecond
 
 var looks = make(chan struct{}, 8) // a place for each look under way
 
