@@ -74,8 +74,8 @@ func (fh *fileHandle) Flush(ctx context.Context) syscall.Errno {
 	s := fh.n.srv
 	defer s.enter()()
 	tid := callerOf(ctx)
-	if fh.unsent.Load() && fh.inheritedBy(tid) {
-		return 0 // who writes goes on, and has its own close
+	if fh.inheritedBy(tid) {
+		return 0 // who writes goes on, and has its own close, also for what an earlier one put off
 	}
 	more := func() bool { return fh.duplicated(tid) }
 	if fh.made && !fh.write && !more() {
