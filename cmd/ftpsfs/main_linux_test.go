@@ -27,6 +27,31 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// unavailable skips the test because the machine lacks something, and fails it when CI=true.
+func unavailable(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s, and CI=true", what)
+	}
+	t.Skip(what)
+}
+
+// needsRoot is for tests that become somebody else, or call what only root may.
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		unavailable(t, "only root can run this test")
+	}
+}
+
+// needsFuse3 is for tests that mount as an ordinary user, or through mount(8).
+func needsFuse3(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		unavailable(t, "fuse3 is not installed: "+err.Error())
+	}
+}
+
 // lab is a server, an empty mount point and a place for state, for one test.
 type lab struct {
 	t      *testing.T
@@ -46,10 +71,7 @@ const (
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("no /dev/fuse")
+		unavailable(t, err.Error())
 	}
 	dir, err := os.MkdirTemp("", "ftl") // short, as sockets live below it
 	if err != nil {

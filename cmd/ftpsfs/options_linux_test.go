@@ -40,12 +40,8 @@ func TestMountHelper(t *testing.T) {
 // TestMountProgram: mount(8) calls us through mount.fuse3. It takes PATH out of the environment, so the program is named by its
 // path here; with `-t fuse.ftpsfs` it is looked for in the system's folders.
 func TestMountProgram(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mount(8) is root's")
-	}
-	if _, err := os.Stat("/sbin/mount.fuse3"); err != nil && os.Getenv("CI") != "true" {
-		t.Skip("fuse3 is not installed")
-	}
+	needsRoot(t)
+	needsFuse3(t, "/sbin/mount.fuse3")
 	l := newLab(t)
 	program := filepath.Join(l.dir, "ftpsfs")
 	if err := os.Symlink(os.Args[0], program); err != nil {
@@ -100,9 +96,7 @@ func TestInsecureIsLoud(t *testing.T) {
 
 // TestAllowOtherIsSaid: only root, and with allow_other others, may enter a mount.
 func TestAllowOtherIsSaid(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs two users")
-	}
+	needsRoot(t)
 	l := newLab(t)
 	if err := os.Chmod(l.dir, 0o711); err != nil {
 		t.Fatal(err)

@@ -19,12 +19,8 @@ const nobody = 65534
 
 // TestOrdinaryUser mounts through fusermount3; what is in the mount belongs to the user, and root can look at it.
 func TestOrdinaryUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("all tests run as an ordinary user")
-	}
-	if _, err := exec.LookPath("fusermount3"); err != nil && os.Getenv("CI") != "true" {
-		t.Skip("fuse3 is not installed")
-	}
+	needsRoot(t)
+	needsFuse3(t, "fusermount3")
 	l := newLab(t)
 	opts := l.options()
 	if err := filepath.Walk(l.dir, func(name string, _ os.FileInfo, err error) error {
