@@ -96,7 +96,12 @@ func encodeLine(v any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(j, castagnoli), j), nil
+	return appendLine(nil, j), nil
+}
+
+// appendLine appends a line with its checksum.
+func appendLine(b, payload []byte) []byte {
+	return fmt.Appendf(b, "%08x %s\n", crc32.Checksum(payload, castagnoli), payload)
 }
 
 // put makes v the last line. With sync it is on the disk when put returns. After an error the line before still counts.

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,15 +98,32 @@ func TestLineFileStaysSmall(t *testing.T) {
 	l.close()
 }
 
+// FuzzLastLine: of lines that are complete the last one counts, wherever the file was cut off and whatever follows.
 func FuzzLastLine(f *testing.F) {
-	line, _ := encodeLine(recordLine{Op: OpHide, Path: "/a", Temp: "/b"})
-	f.Add(line)
-	f.Add(append(line, line[:20]...))
-	f.Add([]byte("00000000 {}\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		last, size := lastLine(b)
-		if size < 0 || size > int64(len(b)) || size > 0 && b[size-1] != '\n' || (last == nil) != (size == 0) {
-			t.Errorf("line %q, size %d", last, size)
+	f.Add([]byte("{}\n{\"op\":1}\nx"), 30, []byte("00000000 {}\n"))
+	f.Add([]byte("\n\n"), 19, []byte("\x00\x00\n"))
+	f.Add([]byte(""), 0, []byte("00000000 \n"))
+	f.Fuzz(func(t *testing.T, payload []byte, cut int, tail []byte) {
+		if len(payload) > 4<<10 || len(tail) > 4<<10 {
+			return
+		}
+		var file, want []byte
+		var size int64
+		for line := range bytes.SplitSeq(payload, []byte("\n")) {
+			file = appendLine(file, line)
+			if cut >= len(file) {
+				want, size = line, int64(len(file))
+			}
+		}
+		file = file[:max(0, min(cut, len(file)))]
+		last, got := lastLine(file)
+		if got != size || !bytes.Equal(last, want) || (last == nil) != (size == 0) {
+			t.Fatalf("line %q, size %d, want %q, %d", last, got, want, size)
+		}
+		file = append(file, tail...)
+		last, got = lastLine(file)
+		if got < size || got > int64(len(file)) || got > 0 && file[got-1] != '\n' || got == size && !bytes.Equal(last, want) {
+			t.Fatalf("with a tail: line %q, size %d, want %q, %d", last, got, want, size)
 		}
 	})
 }

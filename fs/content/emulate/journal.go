@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -74,16 +75,23 @@ func openLocked(file string) (*os.File, error) {
 }
 
 func readJournal(file string) (kept map[string]record, lines int, err error) {
-	kept = map[string]record{}
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return kept, 0, nil
+		return map[string]record{}, 0, nil
 	}
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	sc := bufio.NewScanner(f)
+	if kept, lines, err = parseJournal(f); err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", file, err)
+	}
+	return kept, lines, nil
+}
+
+func parseJournal(r io.Reader) (kept map[string]record, lines int, err error) {
+	kept = map[string]record{}
+	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, 1<<20)
 	for ; sc.Scan(); lines++ {
 		var l raw
@@ -99,10 +107,7 @@ func readJournal(file string) (kept map[string]record, lines int, err error) {
 			move(kept, string(l.From), string(l.To))
 		}
 	}
-	if err := sc.Err(); err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", file, err)
-	}
-	return kept, lines, nil
+	return kept, lines, sc.Err()
 }
 
 // rewrite replaces the file by one that has only what counts.
@@ -116,17 +121,7 @@ func rewrite(file string, kept map[string]record) (err error) {
 			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
 		}
 	}()
-	w := bufio.NewWriter(tmp)
-	for _, p := range slices.Sorted(maps.Keys(kept)) {
-		b, err := encode(line{Set: p, Record: kept[p]})
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write(b); err != nil {
-			return err
-		}
-	}
-	if err := w.Flush(); err != nil {
+	if err := writeJournal(tmp, kept); err != nil {
 		return err
 	}
 	if err := tmp.Sync(); err != nil {
@@ -136,6 +131,20 @@ func rewrite(file string, kept map[string]record) (err error) {
 		return err
 	}
 	return tmp.Close()
+}
+
+func writeJournal(out io.Writer, kept map[string]record) error {
+	w := bufio.NewWriter(out)
+	for _, p := range slices.Sorted(maps.Keys(kept)) {
+		b, err := encode(line{Set: p, Record: kept[p]})
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
 }
 
 func encode(l line) ([]byte, error) {
