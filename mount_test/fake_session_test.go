@@ -89,7 +89,7 @@ func (f *fake) answer(line string, say func(string), s script, config *tls.Confi
 		return "550 no such file"
 	case "MLSD", "RETR", "STOR":
 		return f.transfer(verb, name, say, s, config, data)
-	case "CWD", "NOOP":
+	case "CWD", "NOOP", "CCC":
 		return "250 ok"
 	}
 	return "500 not known"

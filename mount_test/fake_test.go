@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 )
@@ -138,6 +139,10 @@ func (f *fake) serve(conn net.Conn, s script) {
 		reply, known := s.replies[verb]
 		if !known && s.serves {
 			say(f.answer(strings.TrimSpace(line), say, s, config, data))
+			if c, ok := conn.(*tls.Conn); ok && verb == "CCC" {
+				conn = takeOff(c)
+				in = bufio.NewReader(conn)
+			}
 			continue
 		}
 		if !known {
@@ -154,6 +159,16 @@ func (f *fake) serve(conn net.Conn, s script) {
 			in = bufio.NewReader(conn)
 		}
 	}
+}
+
+// takeOff ends TLS and gives what is below. The client says nothing in clear until it has our close_notify, so nothing of that
+// is read here.
+func takeOff(c *tls.Conn) net.Conn {
+	_, _ = c.Read(make([]byte, 1)) // its close_notify
+	_ = c.CloseWrite()
+	below := c.NetConn()
+	_ = below.SetDeadline(time.Time{}) // CloseWrite leaves one in the past
+	return below
 }
 
 // heard is everything that clients sent, as it was after decryption.

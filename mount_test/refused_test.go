@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,8 +127,8 @@ func TestResumptionThatCannotBe(t *testing.T) {
 	refused(t, s.URL, s.Password, []string{"cacert=" + s.CAFile}, []string{"tlssessiontickets on"})
 }
 
-// refused runs a mount that must fail.
-func refused(t *testing.T, url, password string, options, says []string) {
+// refused runs a mount that must fail, and gives what it said in lower case.
+func refused(t *testing.T, url, password string, options, says []string) string {
 	t.Helper()
 	dir, state := lab.Folder(t, "ftpsfs-mnt-"), stateDir(t)
 	file := filepath.Join(lab.Folder(t, "ftpsfs-secret-"), "password")
@@ -138,17 +139,13 @@ func refused(t *testing.T, url, password string, options, says []string) {
 	cmd := exec.Command(lab.Binary(t), "-o", strings.Join(options, ","), url, dir)
 	var stderr, stdout buffer
 	cmd.Stderr, cmd.Stdout = &stderr, &stdout
-	start := time.Now()
-	_, err := output(cmd, 30*time.Second)
+	_, err := output(cmd, refusedWithin)
 	if isMounted(dir) {
 		abort(dir)
 		t.Error("it is mounted")
 	}
 	if code := exitCode(cmd); code != 32 {
 		t.Errorf("exit status %d (%v), want 32", code, err)
-	}
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %v", took)
 	}
 	message := ""
 	for line := range strings.Lines(stderr.String()) {
@@ -162,14 +159,16 @@ func refused(t *testing.T, url, password string, options, says []string) {
 	if strings.Contains(message, password) {
 		t.Errorf("the message tells the password: %q", message)
 	}
-	for _, word := range says {
-		if strings.Contains(strings.ToLower(message), word) {
-			t.Log(strings.TrimSpace(message))
-			return
-		}
+	message = strings.ToLower(message)
+	if !slices.ContainsFunc(says, func(word string) bool { return strings.Contains(message, word) }) {
+		t.Errorf("%q has none of %q", message, says)
 	}
-	t.Errorf("%q has none of %q", message, says)
+	t.Log(strings.TrimSpace(message))
+	return message
 }
+
+// refusedWithin is when a mount that waits for nothing longer than timeout=5s has ended for certain, however slow the machine.
+const refusedWithin = 30 * time.Second
 
 // closedPort gives an address where nobody listens.
 func closedPort(t *testing.T) string {
@@ -210,46 +209,4 @@ func deafPort(t *testing.T) string {
 	}
 	t.Fatal("the queue of a listener does not fill")
 	return ""
-}
-
-// TestPolicyReplies: what RFC 2228 and RFC 4217 have servers say about protection is told in words, with the server's own
-// and with the option that helps, wherever in a session it comes.
-func TestPolicyReplies(t *testing.T) {
-	ca := lab.NewAuthority(t)
-	cert := ca.Issue(t, lab.CertSpec{})
-	for _, c := range []struct {
-		name    string
-		replies []string // verb and reply
-		option  string
-		says    []string // all of them, in lower case
-	}{
-		{"421 as greeting", []string{"", "421 too busy"}, "", []string{"421", "too busy", "max_conns"}},
-		{"421 at login", []string{"PASS", "421 not now"}, "", []string{"421", "not now", "max_conns"}},
-		{"431 at AUTH", []string{"AUTH", "431 no certificate today"}, "", []string{"431", "no certificate today", "administrator"}},
-		{"534 at AUTH", []string{"AUTH", "534 not from there"}, "", []string{"534", "not from there", "tls=implicit"}},
-		{"534 at CCC", []string{"CCC", "534 not here"}, "ccc", []string{"534", "not here", "without ccc"}},
-		{"533 at CCC", []string{"CCC", "533 not here"}, "ccc", []string{"533", "not here", "without ccc"}},
-		{"534 at PROT", []string{"PROT", "534 level forbidden"}, "", []string{"534", "level forbidden", "prot=c"}},
-		{"534 at PROT C", []string{"PROT", "534 level forbidden"}, "prot=C", []string{"534", "level forbidden", "without prot=c"}},
-		{"536 at PROT", []string{"PROT", "536 level unknown"}, "", []string{"536", "level unknown", "prot=c"}},
-		{"431 at PROT", []string{"PROT", "431 no resources"}, "", []string{"431", "no resources", "administrator"}},
-		{"521 at a transfer", []string{"MLSD", "521 not with this setting"}, "", []string{"521", "not with this setting", "prot=c"}},
-		{"521 at a transfer in clear", []string{"MLSD", "521 not with this setting"}, "prot=C", []string{"521", "not with this setting", "without prot=c"}},
-		{"522 at a transfer", []string{"MLSD", "522 negotiation failed"}, "", []string{"522", "negotiation failed", "resume", "tls_max="}},
-		{"522 at a transfer in clear", []string{"MLSD", "522 PROT P required"}, "prot=C", []string{"522", "prot p required", "without prot=c"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := script{cert: &cert, serves: true, replies: with(goodSession(), c.replies...)}
-			s.greeting = s.replies[""]
-			f := startFake(t, s)
-			options := []string{"cacert=" + ca.File, "connect_timeout=3s", "timeout=4s", "max_conns=1"}
-			if c.option != "" {
-				options = append(options, c.option)
-			}
-			for _, words := range c.says {
-				refused(t, "ftps://someone@"+f.addr+"/", secretPassword, options, []string{words})
-			}
-		})
-	}
 }

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -42,7 +43,8 @@ func (p *Pool) classify(ctx context.Context, op, path string, err error, judgeRe
 	case errors.As(err, &refused):
 		v := judgeReply(refused.Original())
 		e.Kind, e.unsure = v.kind, !v.sure
-		e.Code, e.Reply, e.Advice = refused.Reply.Code, p.redact(oneLine(refused.Reply)), refused.Advice
+		e.Code, e.Reply = refused.Reply.Code, p.redact(oneLine(refused.Reply))
+		e.Advice = cmp.Or(refused.Advice, session.Advice(&p.cfg.Session, wire.Verb(refused.Cmd), refused.Reply))
 		e.Err = nil
 	case p.ctx.Err() != nil, errors.Is(err, session.ErrClosed) && p.ctx.Err() != nil:
 		e.Kind = KindClosed
@@ -124,8 +126,8 @@ func (p *Pool) loginError(err error) *Error {
 	switch {
 	case errors.As(err, &refused) && protects(refused.Cmd):
 		e.Kind = KindTLSPolicy
-	case e.Kind == KindRefused:
-		e.Kind = KindAuth
+	case e.Kind == KindRefused, e.Kind == KindTLSPolicy && e.Code != 421 && refused != nil && identifies(refused.Cmd):
+		e.Kind = KindAuth // also where it is a policy that refuses: the password is not sent again soon
 	case errors.As(err, &refused) && e.Kind == KindUnsupported:
 		e.Kind = KindNetwork // no server lacks the login: it is broken at the moment (vsftpd's "500 OOPS")
 	}
@@ -135,7 +137,16 @@ func (p *Pool) loginError(err error) *Error {
 // protects tells the commands that protect a connection (RFC 2228, RFC 4217).
 func protects(cmd string) bool {
 	switch wire.Verb(cmd) {
-	case "AUTH", "AUTH TLS", "AUTH SSL", "PBSZ", "PROT", "CCC":
+	case "AUTH", "PBSZ", "PROT", "CCC":
+		return true
+	}
+	return false
+}
+
+// identifies tells the commands that say who we are.
+func identifies(cmd string) bool {
+	switch wire.Verb(cmd) {
+	case "USER", "PASS", "ACCT":
 		return true
 	}
 	return false
@@ -161,10 +172,11 @@ func (p *Pool) hungUp(e *Error) bool {
 	return e.Kind == KindNetwork && (errors.Is(e.Err, wire.ErrEOF) || implicit && errors.Is(e.Err, io.EOF))
 }
 
-// sessionReuse says that err is a server's complaint about a data channel that did not resume the control session.
-func sessionReuse(err error) bool {
+// sessionReuse says that err is a server's complaint about a data channel that did not resume the control session. One in
+// clear resumes nothing.
+func (p *Pool) sessionReuse(err error) bool {
 	var refused *wire.ReplyError
-	return errors.As(err, &refused) && isReuse(refused.Original())
+	return !p.cfg.Session.ProtClear && errors.As(err, &refused) && isReuse(refused.Original())
 }
 
 // brokenData marks a data channel that failed while it was read.

@@ -170,6 +170,9 @@ func TestLoginErrors(t *testing.T) {
 		{refusal("AUTH TLS", 500, "not understood"), KindTLSPolicy},
 		{refusal("PROT P", 536, "no"), KindTLSPolicy},
 		{refusal("USER u", 550, "no"), KindAuth},
+		{refusal("PASS ***", 534, "not like this"), KindAuth}, // not repeated soon, whatever the reason
+		{refusal("PASS ***", 431, "no resources"), KindAuth},
+		{refusal("PWD", 534, "not like this"), KindTLSPolicy},
 		{&trust.Error{Reason: trust.ReasonExpired}, KindTrust},
 		{fmt.Errorf("connect: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), KindNetwork},
 		{fmt.Errorf("password: %w", &Error{Op: "login", Kind: KindAuth, Err: errors.New("no terminal")}), KindAuth},

@@ -124,7 +124,7 @@ func (p *Pool) demandsResumption(ctx context.Context) *bool {
 		_, _ = io.Copy(io.Discard, io.LimitReader(d, maxListing)) // what broke, and why, is what Finish tells
 		_, err = d.Finish(ctx)
 	}
-	demanded := sessionReuse(err)
+	demanded := p.sessionReuse(err)
 	if err != nil && !demanded {
 		return nil
 	}

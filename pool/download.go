@@ -259,7 +259,7 @@ func (d *download) ended() error {
 	defer cancel()
 	_, err := data.Finish(ctx)
 	proper := data.CloseNotify()
-	if sessionReuse(err) && d.got.Load() == 0 {
+	if d.p.sessionReuse(err) && d.got.Load() == 0 {
 		d.p.release(c)
 		d.p.retireAll()
 		if err := d.start(ctx); err != nil {
@@ -276,7 +276,7 @@ func (d *download) ended() error {
 		d.over = true
 		d.mu.Unlock()
 		return io.EOF
-	case sessionReuse(err):
+	case d.p.sessionReuse(err):
 		return d.failed(d.p.reuseError(err))
 	}
 	e := d.p.classify(d.p.ctx, "read", d.name, err, judge)

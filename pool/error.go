@@ -3,6 +3,8 @@ package pool
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 )
 
 // Kind says what sort of failure an [Error] is. It is decided once, here, from the reply (RFC 959 section 4.2 and what
@@ -69,6 +71,15 @@ func (e *Error) Error() string {
 		s += ": " + e.Err.Error()
 	}
 	return s
+}
+
+// LogValue gives the line with the advice, which a log is the only place for when nobody waits for a command to end.
+func (e *Error) LogValue() slog.Value {
+	s := e.Error()
+	if e.Advice != "" && !strings.Contains(s, e.Advice) { // a certificate's error tells it by itself
+		s += "; " + e.Advice
+	}
+	return slog.StringValue(s)
 }
 
 // Unwrap gives the cause.

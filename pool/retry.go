@@ -85,7 +85,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 			return c, nil
 		}
 		lost := c.s.Poisoned() != nil
-		reuse := sessionReuse(err)
+		reuse := p.sessionReuse(err)
 		p.release(c)
 		switch {
 		case reuse && fresh && !p.carried():

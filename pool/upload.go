@@ -151,7 +151,7 @@ func (u *upload) why(cause error) error {
 
 // verdict classifies the end of a transfer that failed: the server's reply tells more than the broken channel.
 func (u *upload) verdict(err, cause error) *Error {
-	if sessionReuse(err) {
+	if u.p.sessionReuse(err) {
 		return u.reuse(err)
 	}
 	var refused *wire.ReplyError

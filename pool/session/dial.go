@@ -133,9 +133,7 @@ func (s *Session) auth(ctx context.Context) error {
 	case err != nil:
 		return s.explain(err)
 	case !r.OK():
-		e := s.line.ReplyError("AUTH TLS", r)
-		e.Advice = s.advice("AUTH TLS", r)
-		return e
+		return s.refusal("AUTH TLS", r)
 	}
 	return nil
 }

@@ -202,12 +202,17 @@ func (s *Session) protected(r wire.Reply) bool {
 	return r.Code == 200 || implicit && (r.Code == 500 || r.Code == 502 || r.Code == 503)
 }
 
+// checkProtection judges PBSZ and PROT. A server that refuses PBSZ for a reason answers PROT with "bad sequence" only.
 func (s *Session) checkProtection(m map[string]wire.Reply) error {
 	if s.protected(m["PROT"]) {
 		return nil
 	}
-	e := s.line.ReplyError(s.protCommand(), m["PROT"])
-	if e.Advice = s.advice("PROT", m["PROT"]); e.Advice == "" && !s.cfg.ProtClear {
+	cmd, r := s.protCommand(), m["PROT"]
+	if r.Code == 503 && m["PBSZ"].Refused() {
+		cmd, r = "PBSZ 0", m["PBSZ"]
+	}
+	e := s.line.ReplyError(cmd, r)
+	if e.Advice = s.advice(wire.Verb(cmd), r); e.Advice == "" && !s.cfg.ProtClear {
 		e.Advice = "server refuses to protect data; prot=C would send it in clear"
 	}
 	return e
