@@ -11,7 +11,7 @@ import (
 // Mkdir makes a folder. KindExists when the name is taken. After a connection that was lost in between, an empty folder of
 // that name counts as ours.
 func (p *Pool) Mkdir(ctx context.Context, name string) error {
-	abs, err := p.remoteNew("mkdir", name)
+	abs, err := p.remoteNew(ctx, "mkdir", name)
 	if err != nil {
 		return p.fail(ctx, "mkdir", name, err)
 	}
@@ -66,7 +66,7 @@ func (p *Pool) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return p.fail(ctx, "rename", from, err)
 	}
-	absTo, err := p.remoteNew("rename", to)
+	absTo, err := p.remoteNew(ctx, "rename", to)
 	if err != nil {
 		return p.fail(ctx, "rename", to, err)
 	}
@@ -89,7 +89,7 @@ func (p *Pool) Rename(ctx context.Context, from, to string) error {
 // Symlink makes a symlink at name, where CapSymlink says that it can. A relative target is resolved against name's folder,
 // as the server would take it for one below its own current folder.
 func (p *Pool) Symlink(ctx context.Context, target, name string) error {
-	abs, err := p.remoteNew("symlink", name)
+	abs, err := p.remoteNew(ctx, "symlink", name)
 	if err != nil {
 		return p.fail(ctx, "symlink", name, err)
 	}

@@ -45,9 +45,11 @@ type Report struct {
 	Leftovers []string `json:"leftovers"`
 
 	Capabilities map[Capability]bool `json:"capabilities"` // those that are known
-	Quirks       session.Quirks      `json:"quirks"`
-	Oddities     []string            `json:"oddities"` // quirks and more, in words
-	ExactTimes   bool                `json:"exact_times"`
+	// Names says which characters and other traits of names the server keeps as they are, as far as that is known.
+	Names      map[string]bool `json:"names"`
+	Quirks     session.Quirks  `json:"quirks"`
+	Oddities   []string        `json:"oddities"` // quirks and more, in words
+	ExactTimes bool            `json:"exact_times"`
 	// ZoneMinutes is how far the times in LIST are east of UTC; nil: there was no file to compare.
 	ZoneMinutes *int `json:"list_zone_minutes"`
 	// ClockAhead is how many seconds the server's clock is ahead of ours, to a second or two; nil until a file was written.
@@ -167,12 +169,7 @@ func (r *Report) server(p *Pool) {
 	if r.Root == "" {
 		r.Root = "/"
 	}
-	r.Capabilities = map[Capability]bool{}
-	for c := range capabilityNames {
-		if can, known := p.Known(c); known {
-			r.Capabilities[c] = can
-		}
-	}
+	r.Capabilities, r.Names = p.capabilities(), p.memory.names()
 	r.ExactTimes = srv.mlst
 	m := p.memory.get()
 	r.ZoneMinutes, r.ClockAhead = m.Zone, m.Clock

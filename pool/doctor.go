@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool/session"
@@ -45,6 +47,10 @@ func (p *Pool) tryOut(ctx context.Context) error {
 		if _, err := p.Can(ctx, c, "/"); err != nil {
 			p.log.Debug("capability not found out", "capability", c, "err", err)
 		}
+	}
+	names := &probe{p: p, name: "/" + probeName()}
+	if err := names.names(ctx, usualTraits()); err != nil {
+		p.log.Debug("characters in names: not found out", "err", err)
 	}
 	return nil
 }
@@ -171,12 +177,19 @@ func (r *Report) judge(p *Pool) {
 		{CapAppend, "nothing can be appended to a file: it is sent whole", ""},
 		{CapKeepsTail, "a file that is changed in the middle is sent whole", ""},
 		{CapRenameReplace, "a file is not replaced in one step: the old one is put aside for a moment", ""},
+		{CapRenameOverDir, "a folder is not renamed over an empty one in one step: the empty one is removed first", ""},
 		{CapVerify, "the server does not tell sizes, so nothing shows that a file is complete", "verify=none takes the server's word"},
 		{CapExactTimes, "the server has no MLSD: times in listings are to the minute, and exact ones are asked for with MDTM", ""},
 	} {
 		if cannot(c.Capability) {
 			r.note(c.what, c.todo)
 		}
+	}
+	if can, known := r.Capabilities[CapFoldsCase]; known && can {
+		r.note("names that differ in the case of letters alone are one name to the server", "programs that keep such names side by side, as git and tar may, cannot on this server")
+	}
+	if lost := r.lostTraits(); len(lost) > 0 {
+		r.note("names are not kept as they are, and refused, with: "+strings.Join(lost, ", "), "")
 	}
 	if p.server().pureFTPd {
 		r.note("folders of more than 10,000 names are cut short by Pure-FTPd: ls ends in an error, names can still be opened", "have the server's administrator raise LimitRecursion")
@@ -195,6 +208,18 @@ func (r *Report) judge(p *Pool) {
 		r.note(fmt.Sprintf("%d temporary files of mounts are in the folder", len(r.Leftovers)),
 			"those of running mounts go by themselves; remove the others with another client, as mounts do not show them")
 	}
+}
+
+// lostTraits gives what in names the server is known not to keep, sorted.
+func (r *Report) lostTraits() []string {
+	var lost []string
+	for t, kept := range r.Names {
+		if !kept {
+			lost = append(lost, t)
+		}
+	}
+	slices.Sort(lost)
+	return lost
 }
 
 // badClock is a difference of clocks that programs notice, in seconds.

@@ -43,6 +43,7 @@ func (u *upload) checked(ctx context.Context, err error) error {
 // check is the flight behind the 226. Attributes come first, so that what is told of the file is what it has in the end.
 func (u *upload) check(ctx context.Context, c *conn, f Finish, size int64) (FinishResult, error) {
 	attrs, reads := u.attrCommands(f.Attrs), u.readCommands()
+	reads = append(reads, u.foldQuestion()...)
 	replies, err := c.flight(ctx, append(attrs, reads...)...)
 	if err != nil {
 		return FinishResult{}, err
@@ -65,6 +66,9 @@ func (u *upload) check(ctx context.Context, c *conn, f Finish, size int64) (Fini
 	var known bool
 	if res.Entry, known, err = u.entry(ctx, c, reads, told); err != nil {
 		return res, err
+	}
+	if known && len(told) > foldReply {
+		u.noteFold(told[foldReply])
 	}
 	if f.Attrs.ModTime == nil && res.Entry.Exact {
 		ahead := int64(res.Entry.ModTime.Sub(u.p.now()).Round(time.Second) / time.Second)
@@ -135,6 +139,27 @@ func (u *upload) readCommands() []string {
 		return []string{"SIZE " + u.abs, "MLST " + u.abs}
 	}
 	return []string{"SIZE " + u.abs, "MDTM " + u.abs}
+}
+
+// foldReply is where the reply to foldQuestion is, behind those to readCommands.
+const foldReply = 2
+
+// foldQuestion asks, as long as it is not known whether the server folds the case of names, for the file under its name in
+// the other case: in this flight that costs no round trip.
+func (u *upload) foldQuestion() []string {
+	_, known := u.p.memory.can(CapFoldsCase)
+	other := otherCase(u.abs)
+	if known || other == u.abs {
+		return nil
+	}
+	return []string{"SIZE " + other}
+}
+
+// noteFold: the file is there, so if nothing is under the other name, case counts. If something is, it may be another file.
+func (u *upload) noteFold(r wire.Reply) {
+	if !judgedAway(r) && !r.OK() {
+		u.p.memory.setCan(CapFoldsCase, false)
+	}
 }
 
 // entry reads the replies to readCommands. known is false when the server does not tell the size.

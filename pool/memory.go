@@ -31,14 +31,16 @@ type learned struct {
 	Seen   time.Time           `json:"seen"`
 	Quirks session.Quirks      `json:"quirks"`
 	Can    map[Capability]bool `json:"can,omitempty"`
-	MTime  timeMethod          `json:"mtime,omitempty"` // how a file's time is set
-	Chmod  modeMethod          `json:"chmod,omitempty"`
-	Zone   *int                `json:"list_zone_minutes,omitempty"` // of the times in LIST, east of UTC
-	Dots   bool                `json:"list_dots,omitempty"`         // a listing of any folder has "."
-	Stat   *bool               `json:"stat_lists,omitempty"`        // STAT -a lists the current folder
-	Hash   string              `json:"hash,omitempty"`              // the command that gives SHA-256, "-": none
-	Ends   bool                `json:"close_notify,omitempty"`      // data channels end with close_notify
-	Clock  *int64              `json:"clock_ahead,omitempty"`       // seconds, when a file was written
+	// Names says which traits of names are kept.
+	Names map[nameTrait]bool `json:"names,omitempty"`
+	MTime timeMethod         `json:"mtime,omitempty"` // how a file's time is set
+	Chmod modeMethod         `json:"chmod,omitempty"`
+	Zone  *int               `json:"list_zone_minutes,omitempty"` // of the times in LIST, east of UTC
+	Dots  bool               `json:"list_dots,omitempty"`         // a listing of any folder has "."
+	Stat  *bool              `json:"stat_lists,omitempty"`        // STAT -a lists the current folder
+	Hash  string             `json:"hash,omitempty"`              // the command that gives SHA-256, "-": none
+	Ends  bool               `json:"close_notify,omitempty"`      // data channels end with close_notify
+	Clock *int64             `json:"clock_ahead,omitempty"`       // seconds, when a file was written
 }
 
 // library is the file: servers by identity.
@@ -54,7 +56,7 @@ const (
 
 func openMemory(file, addr string, log *slog.Logger) *memory {
 	m := &memory{file: file, addr: addr, log: log, stored: readLibrary(file, log)}
-	m.learned.Can = map[Capability]bool{}
+	m.learned.Can, m.learned.Names = map[Capability]bool{}, map[nameTrait]bool{}
 	// How to log in must be known before the server told who it is: the quirks of the last server at this address.
 	var latest time.Time
 	for id, l := range m.stored.Servers {
@@ -113,18 +115,21 @@ func (m *memory) learnServer(identity string, q session.Quirks) {
 		if m.learned.Can == nil {
 			m.learned.Can = map[Capability]bool{}
 		}
+		if m.learned.Names == nil {
+			m.learned.Names = map[nameTrait]bool{}
+		}
 	}
 	if m.learned.Quirks != q {
 		m.learned.Quirks, m.dirty = q, true
 	}
 }
 
-// get gives a copy without the map.
+// get gives a copy without the maps.
 func (m *memory) get() learned {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.learned
-	l.Can = nil
+	l.Can, l.Names = nil, nil
 	return l
 }
 
@@ -152,6 +157,32 @@ func (m *memory) setCan(c Capability, can bool) {
 		return
 	}
 	m.learned.Can[c], m.dirty = can, true
+}
+
+// keeps gives what is known of a trait of names.
+func (m *memory) keeps(t nameTrait) (kept, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	kept, known = m.learned.Names[t]
+	return kept, known
+}
+
+// setKeeps remembers a trait of names.
+func (m *memory) setKeeps(t nameTrait, kept bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.learned.Names[t], m.dirty = kept, true
+}
+
+// names gives what is known of names, for reports.
+func (m *memory) names() map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string]bool, len(m.learned.Names))
+	for t, kept := range m.learned.Names {
+		all[string(t)] = kept
+	}
+	return all
 }
 
 // save writes the file if something was learned, merged with what other mounts wrote meanwhile.

@@ -315,6 +315,7 @@ func TestCapabilities(t *testing.T) {
 	}{
 		{CapAppend, true}, {CapResumeStore, true}, {CapKeepsTail, true}, {CapRenameReplace, true}, {CapSetModTime, true},
 		{CapSetDirModTime, true}, {CapChmod, true}, {CapSymlink, false}, {CapExactTimes, true}, {CapVerify, true},
+		{CapRenameOverDir, false}, {CapFoldsCase, false},
 	} {
 		if can, err := e.Can(e.ctx, c.c, "/"); err != nil || can != c.want {
 			t.Errorf("Can(%v) = %v, %v, want %v", c.c, can, err, c.want)

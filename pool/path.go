@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"path"
 	"strconv"
 	"strings"
@@ -31,19 +32,16 @@ func (p *Pool) remote(op, name string) (string, error) {
 }
 
 // remoteNew is remote for a name that is about to be created: it must be stored as it is.
-func (p *Pool) remoteNew(op, name string) (string, error) {
+func (p *Pool) remoteNew(ctx context.Context, op, name string) (string, error) {
 	abs, err := p.remote(op, name)
 	if err != nil {
 		return "", err
 	}
-	if p.server().pureFTPd && manglesName(path.Base(name)) {
-		return "", &Error{Op: op, Path: name, Kind: KindInvalidName,
-			Advice: "this server would store it under another name (backslash, control character, or a space at the end)"}
-	}
-	return abs, nil
+	return abs, p.KeepsName(ctx, name)
 }
 
-// manglesName tells names that Pure-FTPd refuses or silently changes when it creates them.
+// manglesName tells names that Pure-FTPd refuses or silently changes when it creates them, for folders in which nothing can be
+// tried out.
 func manglesName(base string) bool {
 	if strings.HasSuffix(base, " ") {
 		return true

@@ -153,4 +153,6 @@ const (
 	CapSymlink                         // SITE SYMLINK
 	CapExactTimes                      // listings carry exact times (MLSD)
 	CapVerify                          // SIZE or MLST tells what is there
+	CapRenameOverDir                   // RNTO of a folder over an empty folder replaces it
+	CapFoldsCase                       // names that differ in the case of letters alone are one name
 )

@@ -81,11 +81,11 @@ func TestSymlinkIsMade(t *testing.T) {
 func TestCapabilitiesOfRealServers(t *testing.T) {
 	want := map[lab.Kind]map[Capability]bool{
 		lab.VSFTPD: {CapAppend: true, CapResumeStore: true, CapKeepsTail: true, CapRenameReplace: true, CapSetModTime: true,
-			CapSetDirModTime: false, CapChmod: true, CapSymlink: false, CapExactTimes: false, CapVerify: true},
+			CapSetDirModTime: false, CapChmod: true, CapSymlink: false, CapExactTimes: false, CapVerify: true, CapRenameOverDir: true, CapFoldsCase: false},
 		lab.ProFTPD: {CapAppend: true, CapResumeStore: true, CapKeepsTail: true, CapRenameReplace: true, CapSetModTime: true,
-			CapSetDirModTime: true, CapChmod: true, CapSymlink: true, CapExactTimes: true, CapVerify: true},
+			CapSetDirModTime: true, CapChmod: true, CapSymlink: true, CapExactTimes: true, CapVerify: true, CapRenameOverDir: true, CapFoldsCase: false},
 		lab.PureFTPd: {CapAppend: true, CapResumeStore: true, CapKeepsTail: false, CapRenameReplace: true, CapSetModTime: true,
-			CapSetDirModTime: true, CapChmod: true, CapSymlink: false, CapExactTimes: true, CapVerify: true},
+			CapSetDirModTime: true, CapChmod: true, CapSymlink: false, CapExactTimes: true, CapVerify: true, CapRenameOverDir: true, CapFoldsCase: false},
 	}
 	forReal(t, func(t *testing.T, e *env) {
 		for c, can := range want[e.kind] {

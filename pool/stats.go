@@ -31,6 +31,9 @@ type Stats struct {
 	Retries         int64            `json:"retries"`     // attempts after the first
 	Pressures       int64            `json:"pressures"`   // transfers asked to make room
 	Errors          map[string]int64 `json:"errors"`      // that left the pool, by kind
+	// What was learned of the server so far, in this mount or an earlier one: what it can, and what in names it keeps.
+	Capabilities map[Capability]bool `json:"capabilities"`
+	Names        map[string]bool     `json:"names"`
 	// ClockAhead is how many seconds the server's clock was ahead of ours when a file was last written; nil: not known.
 	ClockAhead *int64 `json:"clock_ahead_seconds,omitempty"`
 
@@ -106,6 +109,7 @@ func (p *Pool) Stats() Stats {
 		Transfers: c.transfers.Load(), SparesUsed: c.sparesUsed.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Logins: c.logins.Load(), Handshakes: c.handshakes.Load(), Resumptions: c.resumptions.Load(),
 		Retries: c.retries.Load(), Pressures: c.press.Load(), ClockAhead: c.clockAhead.Load(),
+		Capabilities: p.capabilities(), Names: p.memory.names(),
 		Insecure: p.cfg.Session.Trust.Insecure, CCC: p.cfg.Session.CCC, Prot: "P",
 	}
 	if p.cfg.Session.ProtClear {

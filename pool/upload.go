@@ -26,7 +26,7 @@ var errFinished = errors.New("upload is finished already")
 // Upload starts to write a file. UploadStore truncates what is there before anything can fail. Nothing of an upload is
 // repeated: what was written is not kept here.
 func (p *Pool) Upload(ctx context.Context, name string, o UploadOptions) (Upload, error) {
-	abs, err := p.remoteNew("store", name)
+	abs, err := p.remoteNew(ctx, "store", name)
 	if err != nil {
 		return nil, p.fail(ctx, "store", name, err)
 	}

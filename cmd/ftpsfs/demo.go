@@ -42,6 +42,7 @@ func (p *program) demoCommand(args []string) error {
 	flags.StringVar(&cfg.Addr, "addr", "", "")
 	flags.StringVar(&cfg.Root, "root", "", "")
 	flags.BoolVar(&cfg.Implicit, "implicit", false, "")
+	flags.BoolVar(&cfg.FoldCase, "fold-case", false, "")
 	flags.BoolVar(&cfg.ListOnly, "list-only", false, "")
 	flags.IntVar(&cfg.MaxClients, "max-clients", 0, "")
 	args, err := parseFlags(flags, args, 0, 1, "ftpsfs demo [MOUNTPOINT]")

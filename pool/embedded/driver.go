@@ -60,7 +60,7 @@ func (d *driver) AuthUser(_ ftpserver.ClientContext, user, pass string) (ftpserv
 	if u&p != 1 {
 		return nil, errLogin
 	}
-	return &folder{root: d.s.root}, nil
+	return &folder{root: d.s.root, fold: d.s.cfg.FoldCase}, nil
 }
 
 func (d *driver) GetTLSConfig() (*tls.Config, error) { return d.s.tls, nil }
@@ -73,6 +73,7 @@ func (d *driver) WrapPassiveListener(l net.Listener) (net.Listener, error) {
 // folder is the tree that a client sees, rooted at an os.Root.
 type folder struct {
 	root *os.Root
+	fold bool // names that differ in case alone are one
 }
 
 var (
@@ -101,61 +102,61 @@ func (f *folder) Open(name string) (afero.File, error) { return f.OpenFile(name,
 // OpenFile refuses what is not a regular file (a FIFO would block for ever) and creates with 0644, as FTP servers do; the
 // library asks for 0777.
 func (f *folder) OpenFile(name string, flag int, _ os.FileMode) (afero.File, error) {
-	if fi, err := f.root.Stat(rel(name)); err == nil && !fi.Mode().IsRegular() {
+	if fi, err := f.root.Stat(f.rel(name)); err == nil && !fi.Mode().IsRegular() {
 		cause := error(syscall.EINVAL)
 		if fi.IsDir() {
 			cause = syscall.EISDIR
 		}
 		return nil, &os.PathError{Op: "open", Path: name, Err: cause}
 	}
-	file, err := f.root.OpenFile(rel(name), flag, 0o644)
+	file, err := f.root.OpenFile(f.rel(name), flag, 0o644)
 	if err != nil {
 		return nil, err // not a nil *os.File in a non-nil interface
 	}
 	return file, nil
 }
 
-func (f *folder) Mkdir(name string, perm os.FileMode) error { return f.root.Mkdir(rel(name), perm) }
+func (f *folder) Mkdir(name string, perm os.FileMode) error { return f.root.Mkdir(f.rel(name), perm) }
 
 func (f *folder) MkdirAll(name string, perm os.FileMode) error {
-	return f.root.MkdirAll(rel(name), perm)
+	return f.root.MkdirAll(f.rel(name), perm)
 }
 
 // Remove is DELE: files only.
 func (f *folder) Remove(name string) error {
-	if fi, err := f.root.Lstat(rel(name)); err == nil && fi.IsDir() {
+	if fi, err := f.root.Lstat(f.rel(name)); err == nil && fi.IsDir() {
 		return &os.PathError{Op: "delete", Path: name, Err: syscall.EISDIR}
 	}
-	return f.root.Remove(rel(name))
+	return f.root.Remove(f.rel(name))
 }
 
 // RemoveDir is RMD: folders only.
 func (f *folder) RemoveDir(name string) error {
-	if fi, err := f.root.Lstat(rel(name)); err == nil && !fi.IsDir() {
+	if fi, err := f.root.Lstat(f.rel(name)); err == nil && !fi.IsDir() {
 		return &os.PathError{Op: "rmdir", Path: name, Err: syscall.ENOTDIR}
 	}
-	return f.root.Remove(rel(name))
+	return f.root.Remove(f.rel(name))
 }
 
-func (f *folder) RemoveAll(name string) error { return f.root.RemoveAll(rel(name)) }
+func (f *folder) RemoveAll(name string) error { return f.root.RemoveAll(f.rel(name)) }
 
-func (f *folder) Rename(from, to string) error { return f.root.Rename(rel(from), rel(to)) }
+func (f *folder) Rename(from, to string) error { return f.rename(from, to) }
 
-func (f *folder) Stat(name string) (os.FileInfo, error) { return f.root.Stat(rel(name)) }
+func (f *folder) Stat(name string) (os.FileInfo, error) { return f.root.Stat(f.rel(name)) }
 
 func (f *folder) Chmod(name string, mode os.FileMode) error {
-	return f.root.Chmod(rel(name), mode.Perm())
+	return f.root.Chmod(f.rel(name), mode.Perm())
 }
 
-func (f *folder) Chown(name string, uid, gid int) error { return f.root.Chown(rel(name), uid, gid) }
+func (f *folder) Chown(name string, uid, gid int) error { return f.root.Chown(f.rel(name), uid, gid) }
 
 func (f *folder) Chtimes(name string, atime, mtime time.Time) error {
-	return f.root.Chtimes(rel(name), atime, mtime)
+	return f.root.Chtimes(f.rel(name), atime, mtime)
 }
 
 // ReadDir shows a symlink as what it points to, and leaves out names that would break a line.
 func (f *folder) ReadDir(name string) ([]os.FileInfo, error) {
-	dir, err := f.root.Open(rel(name))
+	dir, err := f.root.Open(f.rel(name))
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +171,7 @@ func (f *folder) ReadDir(name string) ([]os.FileInfo, error) {
 			continue
 		}
 		if fi.Mode()&fs.ModeSymlink != 0 {
-			if target, err := f.root.Stat(path.Join(rel(name), fi.Name())); err == nil {
+			if target, err := f.root.Stat(path.Join(f.rel(name), fi.Name())); err == nil {
 				fi = named{target, fi.Name()}
 			}
 		}

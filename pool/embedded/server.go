@@ -28,6 +28,7 @@ type Config struct {
 	ClientCAs  *x509.CertPool // clients must show a certificate of these; nil: none is asked for
 	// MaxClients greets further clients with 421; 0: no limit.
 	MaxClients int
+	FoldCase   bool         // names that differ in the case of letters alone are one, as on Windows
 	ListOnly   bool         // neither MLSD nor MLST, as on servers that know LIST alone
 	Log        *slog.Logger // nil: none
 }
