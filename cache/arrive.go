@@ -122,7 +122,7 @@ func (c *Cache) arrivedListingLocked(f *flight, bytes int64) {
 		}
 	}
 	n.base, n.baseAt, n.baseSeq, n.baseBytes = f.listing, f.started, f.asked, bytes
-	n.dirs = nil
+	n.dirs, n.cases = nil, nil
 	n.count, n.cut = len(f.listing.Entries), f.listing.Truncated
 	n.misses, n.served, n.unlisted = 0, 0, false
 	n.swept = len(n.recs)

@@ -12,6 +12,7 @@ const (
 	entryCost = 160 // pool.Entry in a slice
 	recCost   = 320 // rec, its place in a map and its key
 	nodeCost  = 320
+	caseCost  = 48 // a name in node.cases; the name itself is shared
 )
 
 // state is what is known of a name.
@@ -57,12 +58,14 @@ type node struct {
 	misses   int    // names asked for since the last listing, one after the other
 	missName string // the last of them
 	missAt   moment
-	served   int     // answers given from the listing
-	refused  moment  // when it could not be listed
-	unlisted bool    // refused is set
-	cut      bool    // the last listing was truncated
-	ahead    bool    // listed ahead of a walk and not used yet
-	dirs     []int32 // positions of folders in base, for walks; nil: not looked up
+	served   int    // answers given from the listing
+	refused  moment // when it could not be listed
+	unlisted bool   // refused is set
+	cut      bool   // the last listing was truncated
+	ahead    bool   // listed ahead of a walk and not used yet
+	// cases finds names that differ in case alone, by foldHash; it may have names that went. nil: nobody asked yet.
+	cases map[uint64]string
+	dirs  []int32 // positions of folders in base, for walks; nil: not looked up
 }
 
 // find gives the node of the folder at path, nil if there is none.
@@ -131,6 +134,9 @@ func (n *node) put(name string, r rec) {
 	}
 	r.loose = true
 	*old = r
+	if n.cases != nil && r.state == present {
+		n.cases[foldHash(name)] = r.e.Name
+	}
 }
 
 // drop forgets what is known of name apart from the listing.
@@ -174,7 +180,7 @@ func (c *Cache) weighLocked(n *node) {
 }
 
 func (c *Cache) accountLocked(n *node) {
-	bytes := n.baseBytes + int64(len(n.recs))*recCost
+	bytes := n.baseBytes + int64(len(n.recs))*recCost + int64(len(n.cases))*caseCost
 	if bytes > 0 || n.base != nil || n.floor > 0 || n.count > 0 || n.misses > 0 || n.unlisted {
 		bytes += nodeCost
 	}

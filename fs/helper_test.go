@@ -52,6 +52,22 @@ type fakeRemote struct {
 	calls   []string
 	// refuse makes the next call of an operation fail.
 	refuse map[string]pool.Kind
+	// can is what Can finds out; without an entry nothing can be tried out. known is what was asked.
+	can, known map[pool.Capability]bool
+	alters     string // what in names is not kept
+	fold       bool   // names that differ in case alone are one
+}
+
+// at gives the path that the server has for one.
+func (r *fakeRemote) at(path string) string {
+	if _, ok := r.objects[path]; r.fold && !ok {
+		for p := range r.objects {
+			if strings.EqualFold(p, path) {
+				return p
+			}
+		}
+	}
+	return path
 }
 
 func (r *fakeRemote) put(path string, e pool.Entry) {
@@ -87,7 +103,7 @@ func (r *fakeRemote) note(op, path string) error {
 func (r *fakeRemote) Stat(_ context.Context, path string) (pool.Entry, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.objects[path]
+	e, ok := r.objects[r.at(path)]
 	if !ok {
 		return e, fail("stat", path, pool.KindNotFound)
 	}
@@ -137,11 +153,11 @@ func (r *fakeRemote) Mkdir(_ context.Context, path string) error {
 }
 
 func (r *fakeRemote) Rmdir(_ context.Context, path string) error {
-	return r.change("rmdir", path, func() { delete(r.objects, path) })
+	return r.change("rmdir", path, func() { delete(r.objects, r.at(path)) })
 }
 
 func (r *fakeRemote) Remove(_ context.Context, path string) error {
-	return r.change("remove", path, func() { delete(r.objects, path) })
+	return r.change("remove", path, func() { delete(r.objects, r.at(path)) })
 }
 
 func (r *fakeRemote) Rename(_ context.Context, from, to string) error {
@@ -197,4 +213,31 @@ func (r *fakeRemote) Upload(context.Context, string, pool.UploadOptions) (pool.U
 	return nil, fail("upload", "", pool.KindUnsupported)
 }
 
-func (r *fakeRemote) Can(context.Context, pool.Capability, string) (bool, error) { return false, nil }
+func (r *fakeRemote) Can(_ context.Context, c pool.Capability, _ string) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	can, ok := r.can[c]
+	if !ok {
+		return false, fail("probe", "", pool.KindReadOnly)
+	}
+	if r.known == nil {
+		r.known = map[pool.Capability]bool{}
+	}
+	r.known[c] = true
+	return can, nil
+}
+
+func (r *fakeRemote) Known(c pool.Capability) (can, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.can[c] && r.known[c], r.known[c]
+}
+
+func (r *fakeRemote) KeepsName(_ context.Context, path string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.alters != "" && strings.Contains(path, r.alters) {
+		return fail("probe", path, pool.KindInvalidName)
+	}
+	return nil
+}

@@ -30,6 +30,9 @@ type Remote interface {
 	SetAttrs(ctx context.Context, path string, isDir bool, a pool.Attrs) error
 	Symlink(ctx context.Context, target, path string) error
 	Readlink(ctx context.Context, path string) (string, error)
+	Can(ctx context.Context, c pool.Capability, probeDir string) (bool, error)
+	Known(c pool.Capability) (can, known bool)
+	KeepsName(ctx context.Context, path string) error
 }
 
 // Metadata is what nodes ask of names and attributes. *cache.Cache is one.
@@ -39,6 +42,7 @@ type Metadata interface {
 	Exact(ctx context.Context, path string) (pool.Entry, error)
 	List(ctx context.Context, dir string) (*pool.Listing, error)
 	Peek(path string) (e pool.Entry, fresh bool)
+	Variant(path string) (name string, ok bool)
 	Changed(path string, e pool.Entry)
 	MadeDir(path string, e pool.Entry)
 	Removed(path string)
@@ -116,6 +120,7 @@ type Server struct {
 
 	warnings   logLimit
 	folderMode atomic.Pointer[pool.Entry] // mode that this server gives new folders; nil: not known yet
+	foldsSeen  atomic.Bool                // the server was seen to fold case where that could not be tried out
 	lastRoot   atomic.Pointer[pool.Entry] // last attributes of the root
 	askingRoot atomic.Bool
 }

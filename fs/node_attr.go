@@ -60,7 +60,7 @@ func (s *Server) perm(e pool.Entry, kind pool.Type) uint32 {
 // fillEntry answers LOOKUP and its relatives.
 func (n *node) fillEntry(e pool.Entry, out *fuse.EntryOut) {
 	n.srv.attr(n.touchedUp(e), n.kind, &out.Attr)
-	out.SetEntryTimeout(n.srv.kernelTTL)
+	out.SetEntryTimeout(n.srv.entryTTL())
 	if n.keepAttr(e) {
 		out.SetAttrTimeout(n.srv.kernelTTL)
 	}

@@ -19,6 +19,9 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fu
 	defer n.srv.enter()()
 	c, e, errno := n.lookup(ctx, name)
 	if errno != 0 {
+		if !n.srv.absencesLast() {
+			out.SetEntryTimeout(1) // the library gives an answer with a time of its own to the kernel without it
+		}
 		return nil, errno
 	}
 	c.fillEntry(e, out)
@@ -36,12 +39,24 @@ func (n *node) lookup(ctx context.Context, name string) (*node, pool.Entry, sysc
 	}
 	p, stop := s.patient(ctx)
 	defer stop()
-	for {
+	name, errno := n.find(ctx, name, false)
+	if errno != 0 {
+		return nil, pool.Entry{}, errno
+	}
+	for asked := name; ; {
 		if c, e, ok := n.local(name); ok {
 			return c, e, 0
 		}
 		moved := n.dir.moved.Load()
 		e, errno := n.told(ctx, name)
+		if errno == syscall.ENOENT && name == asked {
+			if other, why := n.find(ctx, name, true); why != 0 {
+				errno = why
+			} else if other != name {
+				name = other
+				continue
+			}
+		}
 		if errno != 0 {
 			return nil, pool.Entry{}, errno
 		}

@@ -121,6 +121,9 @@ func (n *node) create(ctx context.Context, name string, of content.OpenFlags, mo
 		if err := n.vacant(ctx, name, path, exclusive); err != nil {
 			return created{}, err
 		}
+		if err := n.srv.cfg.Remote.KeepsName(ctx, path); err != nil {
+			return created{}, err
+		}
 		return n.createLocked(ctx, name, of, mode)
 	}, func(c created) {
 		c.h.release()
@@ -141,18 +144,21 @@ func (n *node) vacant(ctx context.Context, name, path string, exclusive bool) er
 	if e, fresh := n.srv.cfg.Cache.Peek(path); fresh && e.Type != pool.TypeUnknown {
 		return taken
 	}
-	if !exclusive {
-		return nil
+	if exclusive {
+		_, err := n.srv.cfg.Cache.LookupFresh(ctx, path, exclusiveAge)
+		if err == nil {
+			return taken
+		}
+		if !notFound(err) {
+			return err
+		}
 	}
-	_, err := n.srv.cfg.Cache.LookupFresh(ctx, path, exclusiveAge)
-	switch {
-	case err == nil:
-		return taken
-	case notFound(err):
-		return nil
-	default:
+	if other, err := n.actual(ctx, name); err != nil {
 		return err
+	} else if other != name {
+		return taken
 	}
+	return nil
 }
 
 // createLocked makes the file, known only here for now.

@@ -17,13 +17,25 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	defer n.srv.enter()()
 	path, _ := n.place(name)
 	_, err := change(n, ctx, func(ctx context.Context) (nothing, error) {
-		path, err := n.place(name)
-		if err != nil {
-			return nothing{}, err
-		}
-		return nothing{}, n.unlinkLocked(ctx, name, path)
+		return nothing{}, n.removing(ctx, name, n.unlinkLocked)
 	}, nil, name)
 	return n.srv.fail("unlink", path, err)
+}
+
+// removing calls remove with the name and the path that the object at name really has.
+func (n *node) removing(ctx context.Context, name string, remove func(ctx context.Context, name, path string) error) error {
+	actual, err := n.stored(ctx, name)
+	if err != nil {
+		return err
+	}
+	path, err := n.place(actual)
+	if err != nil {
+		return err
+	}
+	if err = remove(ctx, actual, path); actual != name {
+		n.srv.notify.entry(n, actual)
+	}
+	return err
 }
 
 func (n *node) unlinkLocked(ctx context.Context, name, path string) error {
@@ -69,11 +81,7 @@ func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
 	defer n.srv.enter()()
 	path, _ := n.place(name)
 	_, err := change(n, ctx, func(ctx context.Context) (nothing, error) {
-		path, err := n.place(name)
-		if err != nil {
-			return nothing{}, err
-		}
-		return nothing{}, n.rmdirLocked(ctx, name, path)
+		return nothing{}, n.removing(ctx, name, n.rmdirLocked)
 	}, nil, name)
 	return n.srv.fail("rmdir", path, err)
 }

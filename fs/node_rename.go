@@ -6,6 +6,7 @@ import (
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 
+	"github.com/ftpsfs/ftpsfs/fs/content"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
@@ -44,6 +45,7 @@ type renaming struct {
 	noReplace        bool
 
 	from, to string // paths, once the folders are locked
+	onlyCase bool   // from and to are one name to the server, and only its case changes
 }
 
 // locked takes the folders concerned, in the order of their inode numbers, and renames.
@@ -74,14 +76,36 @@ func (r *renaming) locked(ctx context.Context) error {
 		}
 		defer second.unlockNames()
 	}
-	var err error
-	if r.from, err = r.fromDir.place(r.fromName); err != nil {
-		return err
-	}
-	if r.to, err = r.toDir.place(r.toName); err != nil {
+	if err := r.resolve(ctx); err != nil {
 		return err
 	}
 	return r.perform(ctx)
+}
+
+// resolve finds the paths. On a server that folds case the names are those that the objects have; the new one stays as it is
+// when only the case of the object's own name is to change.
+func (r *renaming) resolve(ctx context.Context) (err error) {
+	told := r.fromName
+	if r.fromName, err = r.fromDir.stored(ctx, r.fromName); err != nil {
+		return err
+	}
+	if told != r.fromName {
+		defer r.s.notify.entry(r.fromDir, r.fromName)
+	}
+	actual, err := r.toDir.actual(ctx, r.toName)
+	switch {
+	case err != nil:
+		return err
+	case r.fromDir != r.toDir || actual != r.fromName:
+		r.toName = actual
+	default:
+		r.onlyCase = r.toName != actual
+	}
+	if r.from, err = r.fromDir.place(r.fromName); err != nil {
+		return err
+	}
+	r.to, err = r.toDir.place(r.toName)
+	return err
 }
 
 func (r *renaming) perform(ctx context.Context) error {
@@ -116,9 +140,10 @@ func (r *renaming) attempt(ctx context.Context, source, target pool.Type) error 
 	}
 	done := false
 	defer func() { open.Done(done) }() // also when this panics: open files wait for it
-	err = open.Do(ctx)
-	if err != nil && target == pool.TypeDir && source == pool.TypeDir {
-		err = r.overEmptyFolder(ctx, err)
+	if target == pool.TypeDir && source == pool.TypeDir && r.from != r.to {
+		err = r.overEmptyFolder(ctx, open)
+	} else {
+		err = open.Do(ctx)
 	}
 	if err != nil {
 		s.cfg.Cache.Forget(r.from)
@@ -145,8 +170,17 @@ func (r *renaming) kindOf(ctx context.Context, dir *node, name, path string) (po
 
 // target gives the type of what is at the new name, TypeUnknown for nothing.
 func (r *renaming) target(ctx context.Context) (pool.Type, error) {
-	if r.noReplace {
+	switch {
+	case r.onlyCase:
+		return pool.TypeUnknown, nil
+	case r.noReplace:
 		return pool.TypeUnknown, r.toDir.vacant(ctx, r.toName, r.to, true)
+	}
+	if can, known := r.s.cfg.Remote.Known(pool.CapRenameOverDir); known && !can {
+		// Such a server may do anything when a folder is at the new name, so it had better be known.
+		if _, err := r.s.cfg.Cache.LookupFresh(ctx, r.to, exclusiveAge); err != nil && !notFound(err) {
+			return pool.TypeUnknown, err
+		}
 	}
 	t, err := r.kindOf(ctx, r.toDir, r.toName, r.to)
 	if notFound(err) {
@@ -188,17 +222,37 @@ func (r *renaming) replaceable(ctx context.Context, source, target pool.Type) er
 	return s.cfg.Content.BeforeRmdir(ctx, r.to)
 }
 
-// overEmptyFolder is for servers that do not rename over a folder: it is empty, so nothing is lost when it goes first.
-func (r *renaming) overEmptyFolder(ctx context.Context, cause error) error {
-	switch pool.KindOf(cause) {
+// overEmptyFolder renames a folder over an empty one: in one step where the server was seen to do that right. Elsewhere the empty one
+// goes first, and comes back if the rename then fails.
+func (r *renaming) overEmptyFolder(ctx context.Context, open *content.Rename) error {
+	remote := r.s.cfg.Remote
+	can, err := remote.Can(ctx, pool.CapRenameOverDir, parentOf(r.to))
+	if lost(err) {
+		return err
+	}
+	if can && err == nil {
+		if err = open.Do(ctx); err == nil || !refusesOver(err) {
+			return err
+		}
+	}
+	if err := remote.Rmdir(ctx, r.to); err != nil && !notFound(err) {
+		return err
+	}
+	if err = open.Do(ctx); err != nil && !lost(err) {
+		if back := remote.Mkdir(ctx, r.to); back != nil && pool.KindOf(back) != pool.KindExists {
+			r.s.log.Warn("an empty folder that was to be replaced is gone", "path", r.to, "err", back)
+		}
+	}
+	return err
+}
+
+// refusesOver tells refusals that may be about the folder in the way.
+func refusesOver(err error) bool {
+	switch pool.KindOf(err) {
 	case pool.KindExists, pool.KindRefused, pool.KindPermission, pool.KindIsDir:
-	default:
-		return cause
+		return true
 	}
-	if err := r.s.cfg.Remote.Rmdir(ctx, r.to); err != nil {
-		return cause
-	}
-	return r.s.cfg.Remote.Rename(ctx, r.from, r.to)
+	return false
 }
 
 var _ fusefs.NodeRenamer = (*node)(nil)

@@ -64,6 +64,7 @@ func TestRenameRules(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s, r := newTestServerOver(t, Config{})
+			r.can = map[pool.Capability]bool{pool.CapRenameOverDir: true}
 			for p, kind := range tree {
 				r.put(p, pool.Entry{Type: kind})
 			}
@@ -86,13 +87,48 @@ func TestRenameRules(t *testing.T) {
 	}
 }
 
-func TestRenameOverAnEmptyFolderThatTheServerRefuses(t *testing.T) {
+// TestRenameOverAnEmptyFolder: whatever the server does by itself, and whether or not that could be found out.
+func TestRenameOverAnEmptyFolder(t *testing.T) {
+	can := func(yes bool) map[pool.Capability]bool { return map[pool.Capability]bool{pool.CapRenameOverDir: yes} }
+	for name, tc := range map[string]struct {
+		can    map[pool.Capability]bool
+		refuse map[string]pool.Kind
+		want   syscall.Errno
+		calls  []string
+	}{
+		"in one step":           {can(true), nil, 0, []string{"rename /dir /empty"}},
+		"the empty one first":   {can(false), nil, 0, []string{"rmdir /empty", "rename /dir /empty"}},
+		"not to be found out":   {nil, nil, 0, []string{"rmdir /empty", "rename /dir /empty"}},
+		"refused all the same":  {can(true), map[string]pool.Kind{"rename": pool.KindExists}, 0, []string{"rename /dir /empty", "rmdir /empty", "rename /dir /empty"}},
+		"not empty any more":    {can(false), map[string]pool.Kind{"rmdir": pool.KindNotEmpty}, syscall.ENOTEMPTY, []string{"rmdir /empty"}},
+		"not empty, in a step":  {can(true), map[string]pool.Kind{"rename": pool.KindNotEmpty}, syscall.ENOTEMPTY, []string{"rename /dir /empty"}},
+		"then it cannot be":     {can(false), map[string]pool.Kind{"rename": pool.KindPermission}, syscall.EACCES, []string{"rmdir /empty", "rename /dir /empty", "mkdir /empty"}},
+		"then the line is lost": {can(false), map[string]pool.Kind{"rename": pool.KindNetwork}, syscall.EIO, []string{"rmdir /empty", "rename /dir /empty"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, r := newTestServerOver(t, Config{})
+			r.put("/dir", pool.Entry{Type: pool.TypeDir})
+			r.put("/empty", pool.Entry{Type: pool.TypeDir})
+			r.can, r.refuse = tc.can, tc.refuse
+			wantErrno(t, "rename", s.root.Rename(quiet(), "dir", s.root, "empty", 0), tc.want)
+			wantCalls(t, r, tc.calls...)
+		})
+	}
+}
+
+// TestRenameWhereFoldersAreNotReplaced: a folder that others made at the new name meanwhile is seen before such a server is asked.
+func TestRenameWhereFoldersAreNotReplaced(t *testing.T) {
 	s, r := newTestServerOver(t, Config{})
-	r.put("/dir", pool.Entry{Type: pool.TypeDir})
-	r.put("/empty", pool.Entry{Type: pool.TypeDir})
-	r.refuse = map[string]pool.Kind{"rename": pool.KindExists}
-	wantErrno(t, "rename", s.root.Rename(quiet(), "dir", s.root, "empty", 0), 0)
-	wantCalls(t, r, "rename /dir /empty", "rmdir /empty", "rename /dir /empty")
+	r.can = map[pool.Capability]bool{pool.CapRenameOverDir: false}
+	r.known = map[pool.Capability]bool{pool.CapRenameOverDir: true}
+	r.put("/file", pool.Entry{})
+	var out fuse.EntryOut
+	_, errno := s.root.Lookup(quiet(), "target", &out)
+	wantErrno(t, "lookup", errno, syscall.ENOENT)
+	r.put("/target", pool.Entry{Type: pool.TypeDir})
+	s.cfg.Cache.ForgetDir("/") // an absence of more than a second ago
+	wantErrno(t, "rename", s.root.Rename(quiet(), "file", s.root, "target", 0), syscall.EISDIR)
+	wantCalls(t, r)
 }
 
 func TestReplacedFolderIsKnownToThoseWhoHaveItOpen(t *testing.T) {

@@ -22,6 +22,8 @@ type Remote interface {
 	Download(ctx context.Context, path string, o pool.DownloadOptions) (pool.Download, error)
 	Upload(ctx context.Context, path string, o pool.UploadOptions) (pool.Upload, error)
 	Can(ctx context.Context, c pool.Capability, probeDir string) (bool, error)
+	Known(c pool.Capability) (can, known bool)
+	KeepsName(ctx context.Context, path string) error
 }
 
 // Meta tells what is known of names without asking the server. *cache.Cache is one.

@@ -26,6 +26,8 @@ type Server interface {
 	Download(ctx context.Context, path string, o pool.DownloadOptions) (pool.Download, error)
 	Upload(ctx context.Context, path string, o pool.UploadOptions) (pool.Upload, error)
 	Can(ctx context.Context, c pool.Capability, probeDir string) (bool, error)
+	Known(c pool.Capability) (can, known bool)
+	KeepsName(ctx context.Context, path string) error
 }
 
 // Config says what is kept, and where.
