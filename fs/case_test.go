@@ -16,6 +16,7 @@ func caseServer(t *testing.T, fold bool, can map[pool.Capability]bool) (*Server,
 	s, r := newTestServerOver(t, Config{})
 	r.fold, r.can = fold, can
 	r.put("/Readme", pool.Entry{Size: 7})
+	r.put("/OTHER", pool.Entry{})
 	r.put("/Sub", pool.Entry{Type: pool.TypeDir})
 	if _, err := s.root.list(quiet()); err != nil {
 		t.Fatal(err)
@@ -61,8 +62,8 @@ func TestCaseOfNames(t *testing.T) {
 				t.Errorf("O_CREAT: %v", err)
 			}
 			wantErrno(t, "rename", s.root.Rename(quiet(), "readme", s.root, "NOTES", 0), 0)
-			wantErrno(t, "rename, case only", s.root.Rename(quiet(), "Notes", s.root, "Notes", 0), 0)
-			wantCalls(t, r, "rename /Readme /NOTES", "rename /NOTES /Notes")
+			wantErrno(t, "rename over a name in another case", s.root.Rename(quiet(), "notes", s.root, "Other", 0), 0)
+			wantCalls(t, r, "rename /Readme /NOTES", "rename /NOTES /OTHER")
 		})
 	}
 }

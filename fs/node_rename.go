@@ -45,7 +45,6 @@ type renaming struct {
 	noReplace        bool
 
 	from, to string // paths, once the folders are locked
-	onlyCase bool   // from and to are one name to the server, and only its case changes
 }
 
 // locked takes the folders concerned, in the order of their inode numbers, and renames.
@@ -82,8 +81,8 @@ func (r *renaming) locked(ctx context.Context) error {
 	return r.perform(ctx)
 }
 
-// resolve finds the paths. On a server that folds case the names are those that the objects have; the new one stays as it is
-// when only the case of the object's own name is to change.
+// resolve finds the paths. On a server that folds case the names are those that the objects have. A rename that changes the case of
+// a name alone never gets here: to the kernel both are names of one object, and then rename(2) does nothing.
 func (r *renaming) resolve(ctx context.Context) (err error) {
 	told := r.fromName
 	if r.fromName, err = r.fromDir.stored(ctx, r.fromName); err != nil {
@@ -92,14 +91,8 @@ func (r *renaming) resolve(ctx context.Context) (err error) {
 	if told != r.fromName {
 		defer r.s.notify.entry(r.fromDir, r.fromName)
 	}
-	actual, err := r.toDir.actual(ctx, r.toName)
-	switch {
-	case err != nil:
+	if r.toName, err = r.toDir.actual(ctx, r.toName); err != nil {
 		return err
-	case r.fromDir != r.toDir || actual != r.fromName:
-		r.toName = actual
-	default:
-		r.onlyCase = r.toName != actual
 	}
 	if r.from, err = r.fromDir.place(r.fromName); err != nil {
 		return err
@@ -170,10 +163,7 @@ func (r *renaming) kindOf(ctx context.Context, dir *node, name, path string) (po
 
 // target gives the type of what is at the new name, TypeUnknown for nothing.
 func (r *renaming) target(ctx context.Context) (pool.Type, error) {
-	switch {
-	case r.onlyCase:
-		return pool.TypeUnknown, nil
-	case r.noReplace:
+	if r.noReplace {
 		return pool.TypeUnknown, r.toDir.vacant(ctx, r.toName, r.to, true)
 	}
 	if can, known := r.s.cfg.Remote.Known(pool.CapRenameOverDir); known && !can {

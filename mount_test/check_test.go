@@ -25,6 +25,7 @@ type checked struct {
 	DataPorts          [2]int          `json:"data_ports"`
 	Leftovers          []string        `json:"leftovers"`
 	Capabilities       map[string]bool `json:"capabilities"`
+	Names              map[string]bool `json:"names"`
 	Oddities           []string        `json:"oddities"`
 	Zone               *int            `json:"list_zone_minutes"`
 	Clock              *int64          `json:"clock_ahead_seconds"`
@@ -121,10 +122,19 @@ func TestCheckThatWrites(t *testing.T) {
 		for name, can := range map[string]bool{
 			"append": true, "rename_replace": true, "set_mtime": true, "chmod": true,
 			"keeps_tail": c.kind != lab.PureFTPd, "set_dir_mtime": c.kind != lab.VSFTPD,
+			"rename_over_dir": c.kind != lab.Embedded, "folds_case": false,
 		} {
 			if got, known := r.Capabilities[name]; !known || got != can {
 				t.Errorf("%s: %v, known %v", name, got, known)
 			}
+		}
+		for _, name := range []string{"space at the end", `'\\'`, `'\t'`} {
+			if kept, known := r.Names[name]; !known || kept != (c.kind != lab.PureFTPd) {
+				t.Errorf("names with %s: kept %v, known %v", name, kept, known)
+			}
+		}
+		if kept := r.Names["letters beyond ASCII"]; !kept || r.says("names are not kept") != (c.kind == lab.PureFTPd) {
+			t.Errorf("names: %v, problems: %v", r.Names, r.Problems)
 		}
 		if r.says("times of folders") != (c.kind == lab.VSFTPD) {
 			t.Errorf("problems: %v", r.Problems)

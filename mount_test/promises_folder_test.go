@@ -68,6 +68,22 @@ var folderPromises = []promise{
 			s.Errorf("listed %q, want %q", got, want)
 		}
 	}},
+	{"list.case", func(s *scene) {
+		s.put("Makefile", []byte("listed"))
+		s.names("")
+		s.missing("makefile")
+		s.write("makefile", []byte("new"))
+		s.write("MAKEFILE", []byte("newest"))
+		for name, content := range map[string]string{"Makefile": "listed", "makefile": "new", "MAKEFILE": "newest"} {
+			s.inMount(name, []byte(content))
+			s.onDisk(name, []byte(content))
+		}
+		s.ok(os.Remove(s.path("makefile")))
+		s.inMount("Makefile", []byte("listed"))
+		s.ok(os.Rename(s.path("MAKEFILE"), s.path("makefile")))
+		s.inMount("makefile", []byte("newest"))
+		s.missing("MAKEFILE")
+	}},
 	{"list.names", func(s *scene) {
 		var all []string
 		all = append(all, oddNames...)

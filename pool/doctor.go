@@ -151,7 +151,7 @@ func (p *Pool) oddities() []string {
 	add(q.LateClientHello, "TLS on data connections must wait for the answer to the transfer command")
 	add(q.MLSTFacts != "", "sends all it knows of a file only when asked (OPTS MLST)")
 	add(srv.linksLie, "MLST of a symlink tells the target's type and the link's own size")
-	add(srv.pureFTPd, "stores some names under others: names with a backslash, control characters or a trailing space are refused")
+	add(srv.pureFTPd, "Pure-FTPd stores some names under others: names with a backslash, control characters or a trailing space are refused")
 	add(srv.rang, "sends ranges of files (RANG)")
 	add(p.memory.get().Dots, `listings have "."`)
 	return all

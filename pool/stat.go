@@ -137,6 +137,9 @@ func (p *Pool) statResult(ctx context.Context, path string, a answer, listed map
 			return StatResult{Err: p.fail(ctx, "stat", path, &Error{Kind: KindOf(l.err), Err: l.err})}
 		}
 		e, found := find(l.Listing, name)
+		if folds, _ := p.memory.can(CapFoldsCase); !found && (folds || a.entry.Exact) { // MDTM said that it is there
+			e, found = findFolded(l.Listing, name)
+		}
 		if !found {
 			if l.Truncated {
 				return StatResult{Err: p.fail(ctx, "stat", path, &Error{Kind: KindRefused, Reply: "the server cuts this folder's listing short"})}
@@ -376,6 +379,17 @@ func readTime(r wire.Reply) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return listing.ParseTime(strings.TrimSpace(r.Last()))
+}
+
+// findFolded looks a name up that may be listed in another case. The entry has the name asked for.
+func findFolded(l *Listing, name string) (Entry, bool) {
+	for _, e := range l.Entries {
+		if strings.EqualFold(e.Name, name) {
+			e.Name = name
+			return e, true
+		}
+	}
+	return Entry{}, false
 }
 
 // find looks a name up in a listing.

@@ -169,19 +169,35 @@ func resumptionText(demanded *bool) string {
 	return "not demanded by the server"
 }
 
-func printAbilities(row func(name, format string, args ...any), r *pool.Report) {
-	var can, cannot []string
-	for c, ok := range r.Capabilities {
-		if ok {
-			can = append(can, c.String())
+// printLearned tells what is known of the server's abilities, under names that begin with indent.
+func printLearned(row func(name, format string, args ...any), indent string, capabilities map[pool.Capability]bool, names map[string]bool) {
+	can, cannot := divide(capabilities, pool.Capability.String)
+	row(indent+"can", "%s", orNone(can, "nothing is known yet"))
+	row(indent+"cannot", "%s", orNone(cannot, "nothing is known yet"))
+	if len(names) > 0 {
+		kept, lost := divide(names, func(t string) string { return t })
+		row(indent+"keeps in names", "%s", orNone(kept, "nothing out of the ordinary"))
+		row(indent+"alters in names", "%s", orNone(lost, "nothing that was tried"))
+	}
+}
+
+// divide lists what is true and what is false, each sorted.
+func divide[K comparable](all map[K]bool, name func(K) string) (yes, no string) {
+	var is, isNot []string
+	for k, v := range all {
+		if v {
+			is = append(is, name(k))
 		} else {
-			cannot = append(cannot, c.String())
+			isNot = append(isNot, name(k))
 		}
 	}
-	slices.Sort(can)
-	slices.Sort(cannot)
-	row("can", "%s", orNone(strings.Join(can, ", "), "nothing is known yet"))
-	row("cannot", "%s", orNone(strings.Join(cannot, ", "), "nothing is known yet"))
+	slices.Sort(is)
+	slices.Sort(isNot)
+	return strings.Join(is, ", "), strings.Join(isNot, ", ")
+}
+
+func printAbilities(row func(name, format string, args ...any), r *pool.Report) {
+	printLearned(row, "", r.Capabilities, r.Names)
 	row("oddities", "%s", orNone(strings.Join(r.Oddities, "; "), "none"))
 	row("connections", "%s", connectionsText(r))
 	if r.ClockAhead != nil {
