@@ -140,7 +140,12 @@ func (s *Store) finishLeftover(ctx context.Context, l stage.Leftover, begun *sta
 	}
 	f, reason := s.leftFile(ctx, l)
 	if f == nil {
-		s.keep(l.File, reason, false)
+		if s.onServer(ctx, l) {
+			s.log.Info("content of an earlier run is on the server already", "path", l.File.Target())
+			s.discard(l.File)
+		} else {
+			s.keep(l.File, reason, false)
+		}
 		if at != nil {
 			at.remove(ctx)
 		}
@@ -158,6 +163,28 @@ func (s *Store) finishLeftover(ctx context.Context, l stage.Leftover, begun *sta
 	}
 	f.turns.Release(whole)
 	f.Close()
+}
+
+// onServer tells whether the file on the server has every byte that was staged for it: an earlier run died between its last step
+// there and its own note of that. What was staged is compared with what the server sends, so a copy is only dropped when
+// it has nothing that the server lacks.
+func (s *Store) onServer(ctx context.Context, l stage.Leftover) bool {
+	st := l.File
+	if !l.Committed && !l.Complete {
+		return false // what is not here may be a hole that was written
+	}
+	e, err := s.cfg.Remote.Stat(ctx, st.Target())
+	if err != nil || e.Type != pool.TypeFile || e.Size != st.Size() {
+		return false
+	}
+	at := int64(0)
+	for _, gap := range append(st.Missing(0, e.Size), stage.Range{Off: e.Size}) {
+		if s.compareRange(ctx, st.Target(), e.Size, stage.Range{Off: at, Len: gap.Off - at}, st) != nil {
+			return false
+		}
+		at = gap.End()
+	}
+	return true
 }
 
 // leftFile makes a File of staged content that is to be finished; nil, and why, if it is not.
