@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,7 +29,8 @@ const (
 type mnt struct {
 	t        testing.TB
 	server   *lab.Server
-	dir      string // mount point
+	by       []string // program that starts the binary, with its arguments
+	dir      string   // mount point
 	stateDir string
 	cmd      *exec.Cmd
 	log      string // file with what the mount says
@@ -50,7 +52,13 @@ func mountServer(t testing.TB, s *lab.Server, options ...string) *mnt {
 // mountURL mounts any URL that leads to the server: a folder of it, or a relay before it.
 func mountURL(t testing.TB, s *lab.Server, url string, options ...string) *mnt {
 	t.Helper()
-	m := &mnt{t: t, server: s, dir: lab.Folder(t, "ftpsfs-mnt-"), stateDir: stateDir(t), exited: make(chan error, 1)}
+	return mountBy(t, nil, lab.Folder(t, "ftpsfs-mnt-"), s, url, options...)
+}
+
+// mountBy is mountURL on a folder, of a binary that is started by another program, such as nsenter.
+func mountBy(t testing.TB, by []string, dir string, s *lab.Server, url string, options ...string) *mnt {
+	t.Helper()
+	m := &mnt{t: t, server: s, by: by, dir: dir, stateDir: stateDir(t), exited: make(chan error, 1)}
 	m.log = filepath.Join(m.stateDir, "..", filepath.Base(m.stateDir)+".log")
 	t.Cleanup(func() { os.Remove(m.log) })
 	args := []string{"-f", "-o", strings.Join(append(credentials(t, s, m.stateDir), options...), ","), url, m.dir}
@@ -100,7 +108,8 @@ func (m *mnt) start(args []string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.cmd = exec.Command(lab.Binary(m.t), args...)
+	line := slices.Concat(m.by, []string{lab.Binary(m.t)}, args)
+	m.cmd = exec.Command(line[0], line[1:]...)
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
 	started := make(chan error, 1)

@@ -64,6 +64,8 @@ if [[ $what == long ]]; then
 	need borg borgbackup
 	need vim vim-tiny
 	need unzip unzip
+	need ip iproute2
+	need nft nftables
 fi
 if [[ $(dpkg --print-architecture) != amd64 ]]; then # libwrap's folder has the machine's name in it
 	ldconfig -p | grep -q libwrap.so.0 && missing=("${missing[@]/libwrap0/}")

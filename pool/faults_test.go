@@ -1,8 +1,11 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -410,5 +413,42 @@ func TestTargetsSurviveALostDataConnection(t *testing.T) {
 	})
 	if got, err := e.Readlink(e.ctx, "/link"); err != nil || got != "target" {
 		t.Errorf("Readlink = %q, %v", got, err)
+	}
+}
+
+// TestHostMoves: the name of the host is asked for again with each connection, so a server that moved is found at its new
+// address, data channels too.
+func TestHostMoves(t *testing.T) {
+	old, moved := newFake(t), newFake(t)
+	moved.tls, moved.ca = old.tls, old.ca // the same host, so the same certificate
+	for _, f := range []*fake{old, moved} {
+		f.put("/f", "content")
+	}
+	var names atomic.Pointer[fake]
+	names.Store(old)
+	var asked atomic.Int32
+	e := connectFake(t, old, func(c *Config) {
+		c.Session.Host = "localhost"
+		name := net.JoinHostPort("localhost", strconv.Itoa(c.Session.Port))
+		c.Session.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == name { // data channels go to the address that the control connection has
+				asked.Add(1)
+				address = names.Load().ln.Addr().String()
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+	})
+	if err := readAll(e, "/f", "content"); err != nil {
+		t.Fatal(err)
+	}
+	before := asked.Load()
+	names.Store(moved)
+	old.stop()
+	moved.put("/f", "content there")
+	if err := readAll(e, "/f", "content there"); err != nil {
+		t.Error(err)
+	}
+	if asked.Load() == before || moved.connections() == 0 {
+		t.Error("nobody asked where the host is now")
 	}
 }
