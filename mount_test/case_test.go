@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -27,7 +28,32 @@ func TestServerThatFoldsCase(t *testing.T) {
 			if st := m.status(); st["pool.capabilities.folds_case"] != 1 {
 				t.Errorf("status does not say that the server folds case: %v", st)
 			}
+			if out, code := ftpsfs(t, "status", m.dir); code != 0 || !strings.Contains(out, "server can") || !strings.Contains(out, "folds_case") {
+				t.Errorf("status for people: %d\n%s", code, out)
+			}
+			m.end()
+			r := check(t, s, []string{"state_dir=" + m.stateDir}) // which writes nothing: it is remembered
+			if folds, known := r.Capabilities["folds_case"]; !folds || !known || !r.says("are one name to the server") {
+				t.Errorf("check: folds %v, known %v, %v", folds, known, r.Problems)
+			}
 		})
+	}
+}
+
+// TestServerThatFoldsCaseReadOnly: there nothing may be tried out, and the server is asked about the name itself.
+func TestServerThatFoldsCaseReadOnly(t *testing.T) {
+	s := lab.Start(t, lab.Options{Kind: lab.Embedded, Extra: []string{"--fold-case"}})
+	must(t, os.WriteFile(s.Disk("Readme"), []byte("text"), 0o644))
+	m := mountServer(t, s, "ro")
+	for _, name := range []string{"README", "readme", "Readme"} {
+		reads(t, m, name, "text")
+	}
+	isAbsent(t, m, "READ")
+	st := m.status()
+	for _, verb := range []string{"STOR", "MKD", "DELE", "RMD"} {
+		if st[commands+verb] > 0 {
+			t.Errorf("%s was sent on a read-only mount", verb)
+		}
 	}
 }
 

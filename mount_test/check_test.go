@@ -26,6 +26,8 @@ type checked struct {
 	Leftovers          []string        `json:"leftovers"`
 	Capabilities       map[string]bool `json:"capabilities"`
 	Names              map[string]bool `json:"names"`
+	TimeCommand        string          `json:"time_command"`
+	ModeCommand        string          `json:"mode_command"`
 	Oddities           []string        `json:"oddities"`
 	Zone               *int            `json:"list_zone_minutes"`
 	Clock              *int64          `json:"clock_ahead_seconds"`
@@ -132,6 +134,9 @@ func TestCheckThatWrites(t *testing.T) {
 			if kept, known := r.Names[name]; !known || kept != (c.kind != lab.PureFTPd) {
 				t.Errorf("names with %s: kept %v, known %v", name, kept, known)
 			}
+		}
+		if by := map[bool]string{true: "MDTM", false: "MFMT"}[c.kind == lab.VSFTPD]; r.TimeCommand != by || r.ModeCommand != "SITE CHMOD" {
+			t.Errorf("times are set by %q, modes by %q", r.TimeCommand, r.ModeCommand)
 		}
 		if kept := r.Names["letters beyond ASCII"]; !kept || r.says("names are not kept") != (c.kind == lab.PureFTPd) {
 			t.Errorf("names: %v, problems: %v", r.Names, r.Problems)

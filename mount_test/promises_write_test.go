@@ -238,9 +238,6 @@ var closePromises = []promise{
 		s.ok(r.Close())
 	}},
 	{"close.error", func(s *scene) {
-		if s.is(lab.Embedded) {
-			s.Skip("the real servers have the full disk")
-		}
 		s.full()
 	}},
 	{"fsync.durable", func(s *scene) {

@@ -46,10 +46,13 @@ type Report struct {
 
 	Capabilities map[Capability]bool `json:"capabilities"` // those that are known
 	// Names says which characters and other traits of names the server keeps as they are, as far as that is known.
-	Names      map[string]bool `json:"names"`
-	Quirks     session.Quirks  `json:"quirks"`
-	Oddities   []string        `json:"oddities"` // quirks and more, in words
-	ExactTimes bool            `json:"exact_times"`
+	Names map[string]bool `json:"names"`
+	// The commands that set a file's time and mode; "": not known, "-": there is none.
+	TimeCommand string         `json:"time_command"`
+	ModeCommand string         `json:"mode_command"`
+	Quirks      session.Quirks `json:"quirks"`
+	Oddities    []string       `json:"oddities"` // quirks and more, in words
+	ExactTimes  bool           `json:"exact_times"`
 	// ZoneMinutes is how far the times in LIST are east of UTC; nil: there was no file to compare.
 	ZoneMinutes *int `json:"list_zone_minutes"`
 	// ClockAhead is how many seconds the server's clock is ahead of ours, to a second or two; nil until a file was written.
@@ -173,6 +176,7 @@ func (r *Report) server(p *Pool) {
 	r.ExactTimes = srv.mlst
 	m := p.memory.get()
 	r.ZoneMinutes, r.ClockAhead = m.Zone, m.Clock
+	r.TimeCommand, r.ModeCommand = string(m.MTime), string(m.Chmod)
 	r.Oddities = p.oddities()
 }
 

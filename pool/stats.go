@@ -34,6 +34,9 @@ type Stats struct {
 	// What was learned of the server so far, in this mount or an earlier one: what it can, and what in names it keeps.
 	Capabilities map[Capability]bool `json:"capabilities"`
 	Names        map[string]bool     `json:"names"`
+	// The commands that set a file's time and mode; "": not known yet, "-": there is none.
+	TimeCommand string `json:"time_command"`
+	ModeCommand string `json:"mode_command"`
 	// ClockAhead is how many seconds the server's clock was ahead of ours when a file was last written; nil: not known.
 	ClockAhead *int64 `json:"clock_ahead_seconds,omitempty"`
 
@@ -115,6 +118,8 @@ func (p *Pool) Stats() Stats {
 	if p.cfg.Session.ProtClear {
 		s.Prot = "C"
 	}
+	m := p.memory.get()
+	s.TimeCommand, s.ModeCommand = string(m.MTime), string(m.Chmod)
 	c.mu.Lock()
 	s.Commands, s.Errors = maps.Clone(c.commands), maps.Clone(c.errors)
 	c.mu.Unlock()

@@ -169,9 +169,14 @@ func resumptionText(demanded *bool) string {
 	return "not demanded by the server"
 }
 
-// printLearned tells what is known of the server's abilities, under names that begin with indent.
-func printLearned(row func(name, format string, args ...any), indent string, capabilities map[pool.Capability]bool, names map[string]bool) {
-	can, cannot := divide(capabilities, pool.Capability.String)
+// printLearned tells what is known of the server's abilities, under names that begin with indent. by are the commands for some.
+func printLearned(row func(name, format string, args ...any), indent string, capabilities map[pool.Capability]bool, by map[pool.Capability]string, names map[string]bool) {
+	can, cannot := divide(capabilities, func(c pool.Capability) string {
+		if by[c] == "" || !capabilities[c] {
+			return c.String()
+		}
+		return c.String() + " (" + by[c] + ")"
+	})
 	row(indent+"can", "%s", orNone(can, "nothing is known yet"))
 	row(indent+"cannot", "%s", orNone(cannot, "nothing is known yet"))
 	if len(names) > 0 {
@@ -197,7 +202,8 @@ func divide[K comparable](all map[K]bool, name func(K) string) (yes, no string) 
 }
 
 func printAbilities(row func(name, format string, args ...any), r *pool.Report) {
-	printLearned(row, "", r.Capabilities, r.Names)
+	by := map[pool.Capability]string{pool.CapSetModTime: r.TimeCommand, pool.CapChmod: r.ModeCommand}
+	printLearned(row, "", r.Capabilities, by, r.Names)
 	row("oddities", "%s", orNone(strings.Join(r.Oddities, "; "), "none"))
 	row("connections", "%s", connectionsText(r))
 	if r.ClockAhead != nil {

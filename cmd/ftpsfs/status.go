@@ -172,7 +172,8 @@ func printStatus(out io.Writer, s status) error {
 	c := s.Pool.Connections
 	row("  connections", "%d open (%d busy), at most %d%s", c.Open, c.Busy, c.Max, learnedText(c.LearnedLimit))
 	row("  transferred", "%s read, %s written", bytesText(s.Pool.BytesIn), bytesText(s.Pool.BytesOut))
-	printLearned(row, "  server ", s.Pool.Capabilities, s.Pool.Names)
+	by := map[pool.Capability]string{pool.CapSetModTime: s.Pool.TimeCommand, pool.CapChmod: s.Pool.ModeCommand}
+	printLearned(row, "  server ", s.Pool.Capabilities, by, s.Pool.Names)
 	if a := s.ReadAhead; a.Files > 0 {
 		row("  read ahead", "%d small files, %s, of which %s in vain", a.Files, bytesText(a.Bytes), bytesText(a.BytesInVain))
 	}
