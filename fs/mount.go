@@ -94,8 +94,12 @@ type Server struct {
 	mountpoint string // absolute, without symlinks
 	since      time.Time
 	kernelTTL  time.Duration
+	device     string // of the mount, as the kernel's table has it; "" where there is none
 	fuse       *fuse.Server
 	root       *node
+	ended      chan struct{} // closed when the kernel asks nothing more
+	cutOff     chan struct{} // closed when Unmount left only copies of the mount in other namespaces
+	cutOnce    sync.Once     // closes cutOff
 
 	// killed, holdsOpen and inherited look at callers; replaced in tests.
 	killed    func(tid uint32) bool
@@ -163,6 +167,7 @@ func newServer(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log, now: cfg.Now, kernelTTL: KernelTTL(min(cfg.AttrTTL, cfg.DirTTL)),
 		killed: callerKilled, holdsOpen: holdsOpen, inherited: inherited, notify: newNotifier(), moves: newMoves(),
+		ended: make(chan struct{}), cutOff: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -194,7 +199,12 @@ func (s *Server) mount() error {
 	if s.fuse, err = fusefs.Mount(mountpoint, s.root, s.options()); err != nil {
 		return fmt.Errorf("mount on %s: %w", mountpoint, err)
 	}
-	raiseReadAhead(mountpoint, s.log)
+	go func() { // ends with the kernel's side of the mount: at the latest with the process
+		s.fuse.Wait()
+		close(s.ended)
+	}()
+	s.device = deviceOf(mountpoint)
+	raiseReadAhead(s.device, s.log)
 	return nil
 }
 
@@ -240,10 +250,37 @@ func (s *Server) leave() { s.inFlight.Add(-1) }
 func (s *Server) Mountpoint() string { return s.mountpoint }
 
 // Wait returns when the file system is not mounted any more and the requests that were under way are answered.
-func (s *Server) Wait() { s.fuse.Wait() }
+func (s *Server) Wait() {
+	select {
+	case <-s.ended:
+	case <-s.cutOff:
+	}
+}
 
-// Unmount unmounts. It gives an error while somebody uses the mount (EBUSY, in the words of the helper).
-func (s *Server) Unmount() error { return s.fuse.Unmount() }
+// copyPatience is how long Unmount waits for the kernel's last word about a mount that is gone, before it looks why none comes.
+const copyPatience = 2 * time.Second
+
+// Unmount unmounts. It gives an error while somebody uses the mount (EBUSY, in the words of the helper). A process in a mount
+// namespace that was made from ours meanwhile (unshare -m, a container) has a copy of the mount, which can keep it alive for
+// ever without anybody using it: such a copy is cut off.
+func (s *Server) Unmount() error {
+	done := make(chan error, 1)
+	go func() { done <- s.fuse.Unmount() }()
+	for {
+		look := time.NewTimer(copyPatience)
+		select {
+		case err := <-done:
+			look.Stop()
+			return err
+		case <-look.C:
+		}
+		if s.inFlight.Load() == 0 && !attached(s.mountpoint, s.device) {
+			s.log.Warn("the mount is gone; a copy of it in another mount namespace is cut off")
+			s.cutOnce.Do(func() { close(s.cutOff) })
+			return nil
+		}
+	}
+}
 
 // Detach takes the mount out of the tree at once; who uses it goes on until he is done.
 func (s *Server) Detach() error { return detach(s.mountpoint) }

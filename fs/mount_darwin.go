@@ -32,5 +32,11 @@ func platformOptions(cfg *Config, o *fuse.MountOptions) {
 // detach forces the mount out of the tree.
 func detach(mountpoint string) error { return syscall.Unmount(mountpoint, 0x00080000) } // MNT_FORCE
 
+// deviceOf has no table to look into.
+func deviceOf(string) string { return "" }
+
+// attached: there are no mount namespaces that could keep a copy.
+func attached(string, string) bool { return true }
+
 // raiseReadAhead has no knob to turn.
 func raiseReadAhead(string, *slog.Logger) {}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -95,14 +96,30 @@ func detach(mountpoint string) error {
 	return &os.PathError{Op: "unmount", Path: mountpoint, Err: unix.EPERM}
 }
 
-// raiseReadAhead needs root; without it the kernel's default stays.
-func raiseReadAhead(mountpoint string, log *slog.Logger) {
+// deviceOf gives the number of what is mounted on mountpoint last, "" if it cannot be told.
+func deviceOf(mountpoint string) string {
 	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(mountpoint))
 	if err != nil || len(mounts) == 0 {
-		return
+		return ""
 	}
 	m := mounts[len(mounts)-1]
-	knob := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", m.Major, m.Minor)
+	return fmt.Sprintf("%d:%d", m.Major, m.Minor)
+}
+
+// attached says whether device is mounted on mountpoint; true also when that cannot be told.
+func attached(mountpoint, device string) bool {
+	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(mountpoint))
+	return err != nil || device == "" || slices.ContainsFunc(mounts, func(m *mountinfo.Info) bool {
+		return fmt.Sprintf("%d:%d", m.Major, m.Minor) == device
+	})
+}
+
+// raiseReadAhead needs root; without it the kernel's default stays.
+func raiseReadAhead(device string, log *slog.Logger) {
+	if device == "" {
+		return
+	}
+	knob := "/sys/class/bdi/" + device + "/read_ahead_kb"
 	if err := os.WriteFile(knob, []byte(strconv.Itoa(readAhead)), 0); err != nil {
 		log.Debug("read-ahead of the kernel stays as it is", "err", err)
 	}
