@@ -23,21 +23,32 @@ type checked struct {
 	DataResumed        bool            `json:"data_resumed"`
 	ResumptionDemanded *bool           `json:"resumption_demanded"`
 	DataPorts          [2]int          `json:"data_ports"`
-	Leftovers          []string        `json:"leftovers"`
+	Leftovers          []leftover      `json:"leftovers"`
 	Capabilities       map[string]bool `json:"capabilities"`
 	Names              map[string]bool `json:"names"`
 	TimeCommand        string          `json:"time_command"`
 	ModeCommand        string          `json:"mode_command"`
 	Oddities           []string        `json:"oddities"`
 	Zone               *int            `json:"list_zone_minutes"`
-	Clock              *int64          `json:"clock_ahead_seconds"`
 	Connections        int             `json:"connections"`
 	Tried              int             `json:"connections_tried"`
 	Refused            bool            `json:"connections_refused"`
-	Problems           []struct {
+	Clock              struct {
+		Ahead   *int64 `json:"ahead_seconds"`
+		From    string `json:"from"`
+		AtLeast int64  `json:"at_least_seconds"`
+		Latest  string `json:"latest"`
+	} `json:"clock"`
+	Problems []struct {
 		What string `json:"what"`
 		Todo string `json:"todo"`
 	} `json:"problems"`
+}
+
+// leftover is a temporary file.
+type leftover struct {
+	Name string `json:"name"`
+	Of   string `json:"of"`
 }
 
 // says tells whether some problem has the words.
@@ -92,14 +103,17 @@ func TestCheckOfServers(t *testing.T) {
 		if c.kind != lab.Embedded && (r.DataPorts[0] < s.PassiveLow || r.DataPorts[1] > s.PassiveHigh) || r.DataPorts[0] == 0 || r.DataPorts[0] > r.DataPorts[1] {
 			t.Errorf("data ports %v, the server's are %d to %d", r.DataPorts, s.PassiveLow, s.PassiveHigh)
 		}
-		if !slices.Equal(r.Leftovers, []string{".ftpsfs-0123abcd-7"}) || !r.says("1 temporary files") {
+		if !slices.Equal(r.Leftovers, []leftover{{".ftpsfs-0123abcd-7", "others"}}) || !r.says("1 temporary files of others") {
 			t.Errorf("temporary files: %v, %v", r.Leftovers, r.Problems)
 		}
 		if r.Connections != 3 || r.Tried != 3 || r.Refused {
 			t.Errorf("connections: %d of %d, refused %v", r.Connections, r.Tried, r.Refused)
 		}
-		if r.Zone == nil || *r.Zone != 0 || r.Clock != nil {
-			t.Errorf("zone %v, clock %v", r.Zone, r.Clock)
+		if r.Zone == nil || *r.Zone != 0 {
+			t.Errorf("zone %v", r.Zone)
+		}
+		if a := r.Clock.Ahead; (a != nil) != (c.kind == lab.PureFTPd) || a != nil && (*a < -60 || *a > 60 || r.Clock.From != "greeting") {
+			t.Errorf("clock without a written file: %+v", r.Clock) // only one greets with the time
 		}
 		if pure := r.says("10,000"); pure != (c.kind == lab.PureFTPd) || pure != strings.Contains(strings.Join(r.Oddities, ","), "backslash") {
 			t.Errorf("problems %v, oddities %v", r.Problems, r.Oddities)
@@ -118,8 +132,8 @@ func TestCheckThatWrites(t *testing.T) {
 	each(t, anyServer, func(t *testing.T, c cell) {
 		s := c.start(t)
 		r := check(t, s, nil, "--try")
-		if r.Clock == nil || *r.Clock < -3 || *r.Clock > 3 || r.Zone == nil || *r.Zone != 0 {
-			t.Errorf("clock %v, zone %v", r.Clock, r.Zone)
+		if a := r.Clock.Ahead; a == nil || *a < -writtenWithin || *a > 3 || r.Clock.From != "file" || r.Zone == nil || *r.Zone != 0 {
+			t.Errorf("clock %+v, zone %v", r.Clock, r.Zone)
 		}
 		for name, can := range map[string]bool{
 			"append": true, "rename_replace": true, "set_mtime": true, "chmod": true,
@@ -149,6 +163,9 @@ func TestCheckThatWrites(t *testing.T) {
 		}
 	})
 }
+
+// writtenWithin is how many seconds a slow machine may take between a write and the look at its time.
+const writtenWithin = 20
 
 // TestCheckOfALimit: a server that takes one connection, or two, is found out and still looked at as a whole.
 func TestCheckOfALimit(t *testing.T) {
@@ -181,12 +198,66 @@ func TestCheckIsForPeople(t *testing.T) {
 	s := cell{lab.VSFTPD, false, "1.3"}.start(t)
 	out, code := ftpsfs(t, "check", "-o", strings.Join(credentials(t, s, stateDir(t)), ","), "--try", s.URL)
 	for _, words := range []string{
-		"pin=sha256:", "TLS 1.3", "demanded by the server", "ports seen", "cannot", "set_dir_mtime", "8 of 8 at a time", "seconds ahead",
-		"+0 minutes from UTC", "temporary files", "rsync -O", "a mount of " + s.URL + " works",
+		"pin=sha256:", "TLS 1.3", "demanded by the server", "ports seen", "cannot", "set_dir_mtime", "8 of 8 at a time", " this machine",
+		"clock difference", "+0 minutes from UTC", "temporary files", "rsync -O", "a mount of " + s.URL + " works",
 	} {
 		if code != 0 || !strings.Contains(out, words) {
 			t.Errorf("exit status %d, %q is missing in\n%s", code, words, out)
 		}
+	}
+}
+
+// TestCheckSeesTheFuture: a file from the future says how far the server's clock is ahead at least, if it is the clock; without
+// one, check says how to find out.
+func TestCheckSeesTheFuture(t *testing.T) {
+	each(t, realServers, func(t *testing.T, c cell) {
+		if c.kind == lab.PureFTPd {
+			return // it tells the time
+		}
+		s := c.start(t)
+		must(t, os.WriteFile(s.Disk("seen"), lines(10), 0o644))
+		options := strings.Join(credentials(t, s, stateDir(t)), ",")
+		out, code := ftpsfs(t, "check", "-o", options, s.URL)
+		if code != 0 || !strings.Contains(out, "clock difference") || !strings.Contains(out, "not known without writing a file: ftpsfs check --try") {
+			t.Errorf("exit status %d: %s", code, out)
+		}
+		soon := time.Now().Add(48 * time.Hour) // LIST tells such times by the day
+		must(t, os.WriteFile(s.Disk("future"), lines(10), 0o644))
+		must(t, os.Chtimes(s.Disk("future"), soon, soon))
+		r := check(t, s, nil)
+		if r.Clock.Ahead != nil || r.Clock.AtLeast < 23*3600 || r.Clock.AtLeast > 48*3600 || r.Clock.Latest != "future" || !r.says("in the future") {
+			t.Errorf("%+v, %v", r.Clock, r.Problems)
+		}
+	})
+}
+
+// TestCheckTellsLeftoversApart: a temporary file is of a mount of ours that runs, of one that was killed, or of somebody else.
+func TestCheckTellsLeftoversApart(t *testing.T) {
+	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
+	m := mountServer(t, s)
+	must(t, os.WriteFile(m.path("big"), nil, 0o644))
+	startWriter(t, m.path("big")).write(24 << 20)
+	var temp string
+	for deadline := time.Now().Add(mountTimeout); temp == ""; time.Sleep(10 * time.Millisecond) { // nothing tells when it is there
+		for _, name := range served(t, s) {
+			if strings.HasPrefix(name, ".ftpsfs-") {
+				temp = name
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no temporary file: %v", served(t, s))
+		}
+	}
+	of := func(state string) []leftover { return check(t, s, []string{"state_dir=" + state}).Leftovers }
+	if got := of(m.stateDir); !slices.Equal(got, []leftover{{temp, "running"}}) {
+		t.Errorf("while it runs: %v", got)
+	}
+	if got := of(stateDir(t)); !slices.Equal(got, []leftover{{temp, "others"}}) {
+		t.Errorf("for somebody else: %v", got)
+	}
+	m.kill()
+	if got := of(m.stateDir); !slices.Equal(got, []leftover{{temp, "earlier"}}) {
+		t.Errorf("after its end: %v", got)
 	}
 }
 

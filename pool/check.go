@@ -41,8 +41,8 @@ type Report struct {
 	Home     string   `json:"home"`    // folder of the login
 	Root     string   `json:"root"`    // folder that the URL names
 	Entries  int      `json:"entries"` // names in it
-	// Leftovers are temporary files of mounts in Root, of running ones or of earlier ones, of this machine or another.
-	Leftovers []string `json:"leftovers"`
+	// Leftovers are temporary files of mounts in Root.
+	Leftovers []Leftover `json:"leftovers"`
 
 	Capabilities map[Capability]bool `json:"capabilities"` // those that are known
 	// Names says which characters and other traits of names the server keeps as they are, as far as that is known.
@@ -54,9 +54,8 @@ type Report struct {
 	Oddities    []string       `json:"oddities"` // quirks and more, in words
 	ExactTimes  bool           `json:"exact_times"`
 	// ZoneMinutes is how far the times in LIST are east of UTC; nil: there was no file to compare.
-	ZoneMinutes *int `json:"list_zone_minutes"`
-	// ClockAhead is how many seconds the server's clock is ahead of ours, to a second or two; nil until a file was written.
-	ClockAhead *int64 `json:"clock_ahead_seconds"`
+	ZoneMinutes *int  `json:"list_zone_minutes"`
+	Clock       Clock `json:"clock"`
 	// Connections is how many the server took at a time, of ConnectionsTried; Refused: not more, because of their number.
 	Connections        int           `json:"connections"`
 	ConnectionsTried   int           `json:"connections_tried"`
@@ -75,8 +74,8 @@ type Problem struct {
 type CheckOptions struct {
 	// Try allows to write: temporary files of ours in the root, removed at the end, show the server's clock and what it can.
 	Try bool
-	// Temp tells the names of temporary files, besides those of Try. May be nil.
-	Temp func(name string) bool
+	// Temp tells the names of temporary files, besides those of Try, and whose they are. May be nil.
+	Temp func(name string) (of Owner, temp bool)
 }
 
 // Certificate is one certificate of a chain.
@@ -103,7 +102,7 @@ const portSamples = 4
 func (p *Pool) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 	r := &Report{
 		Address: p.address(), Implicit: p.cfg.Session.TLS == session.TLSImplicit, Active: p.cfg.Session.Active,
-		Insecure: p.cfg.Session.Trust.Insecure, Leftovers: []string{}, Problems: []Problem{},
+		Insecure: p.cfg.Session.Trust.Insecure, Leftovers: []Leftover{}, Problems: []Problem{},
 	}
 	begin := time.Now()
 	if err := p.Connect(ctx); err != nil {
@@ -121,8 +120,10 @@ func (p *Pool) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 			}
 		}
 	}
+	var info session.Info
 	if ierr := p.do(ctx, call{op: "check"}, func(_ context.Context, c *conn) error {
-		r.session(c.s.Info())
+		info = c.s.Info()
+		r.session(info)
 		return nil
 	}); ierr != nil && err == nil {
 		err = ierr
@@ -131,16 +132,21 @@ func (p *Pool) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 		r.explore(ctx, p, o)
 	}
 	r.server(p)
+	r.Clock = p.clock(info, l)
 	r.judge(p)
 	return r, err
 }
 
 // look reads the listing of the root.
-func (r *Report) look(l *Listing, temp func(string) bool) {
+func (r *Report) look(l *Listing, temp func(string) (Owner, bool)) {
 	r.Entries = len(l.Entries)
 	for _, e := range l.Entries {
-		if IsProbe(e.Name) || temp != nil && temp(e.Name) {
-			r.Leftovers = append(r.Leftovers, e.Name)
+		if IsProbe(e.Name) {
+			r.Leftovers = append(r.Leftovers, Leftover{e.Name, OfCheck})
+		} else if temp == nil {
+			continue
+		} else if of, ok := temp(e.Name); ok {
+			r.Leftovers = append(r.Leftovers, Leftover{e.Name, of})
 		}
 	}
 	if len(l.Unparsed) > 0 {
@@ -175,7 +181,7 @@ func (r *Report) server(p *Pool) {
 	r.Capabilities, r.Names = p.capabilities(), p.memory.names()
 	r.ExactTimes = srv.mlst
 	m := p.memory.get()
-	r.ZoneMinutes, r.ClockAhead = m.Zone, m.Clock
+	r.ZoneMinutes = m.Zone
 	r.TimeCommand, r.ModeCommand = string(m.MTime), string(m.Chmod)
 	r.Oddities = p.oddities()
 }

@@ -201,13 +201,8 @@ func (r *Report) judge(p *Pool) {
 		}
 		r.note(fmt.Sprintf("the server took no more than %d connections", r.Connections), todo)
 	}
-	if a := r.ClockAhead; a != nil && max(*a, -*a) > badClock {
-		r.note(fmt.Sprintf("the server's clock differs by %d seconds", *a), "make and rsync -u compare times: set the clock of one of the two machines")
-	}
-	if len(r.Leftovers) > 0 {
-		r.note(fmt.Sprintf("%d temporary files of mounts are in the folder", len(r.Leftovers)),
-			"those of running mounts go by themselves; remove the others with another client, as mounts do not show them")
-	}
+	r.judgeClock()
+	r.judgeLeftovers()
 }
 
 // lostTraits gives what in names the server is known not to keep, sorted.
@@ -221,9 +216,6 @@ func (r *Report) lostTraits() []string {
 	slices.Sort(lost)
 	return lost
 }
-
-// badClock is a difference of clocks that programs notice, in seconds.
-const badClock = 60
 
 // judgeProtection is the part of judge that concerns secrets.
 func (r *Report) judgeProtection() {

@@ -415,7 +415,8 @@ func TestCheck(t *testing.T) {
 	e := newEnv(t)
 	write(t, e, "f", "x")
 	write(t, e, probePrefix+"1", "x")
-	r, err := e.Check(e.ctx, CheckOptions{})
+	write(t, e, "temp", "x")
+	r, err := e.Check(e.ctx, CheckOptions{Temp: func(name string) (Owner, bool) { return OfEarlier, name == "temp" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +426,7 @@ func TestCheck(t *testing.T) {
 	if !r.ControlProtected || !r.DataProtected || !r.DataResumed || r.TLSVersion != "TLS 1.3" || r.DataPort == 0 {
 		t.Errorf("protection: %+v", r)
 	}
-	if r.Entries != 2 || !slices.Equal(r.Leftovers, []string{probePrefix + "1"}) || r.Home != "/" || r.Root != "/" {
+	if r.Entries != 3 || !slices.Equal(r.Leftovers, []Leftover{{probePrefix + "1", OfCheck}, {"temp", OfEarlier}}) || r.Home != "/" || r.Root != "/" {
 		t.Errorf("root: %+v", r)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/sites"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/state"
 	"github.com/ftpsfs/ftpsfs/fs/content"
+	"github.com/ftpsfs/ftpsfs/fs/stage"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
@@ -63,13 +64,37 @@ func (p *program) checkCommand(args []string) error {
 		return explain(o, err)
 	}
 	defer remote.Close()
-	report, err := remote.Check(ctx, pool.CheckOptions{Try: how.Try, Temp: content.IsTemp})
+	report, err := remote.Check(ctx, pool.CheckOptions{Try: how.Try, Temp: tempOwner(dir, log)})
 	if err == nil {
 		err = mountpoint.Usable(o.AllowOther)
 	} else {
 		err = explain(o, err)
 	}
 	return p.showReport(o, login, report, err, how.JSON)
+}
+
+// tempOwner tells temporary files of mounts apart by what is in the state folder.
+func tempOwner(dir state.Dir, log *slog.Logger) func(string) (pool.Owner, bool) {
+	var ours map[string]bool
+	if dir != "" {
+		var err error
+		if ours, err = stage.Mounts(string(dir)); err != nil {
+			log.Warn("which mounts there were is not known", "err", err)
+		}
+	}
+	return func(name string) (pool.Owner, bool) {
+		id := content.TempMount(name)
+		runs, known := ours[id]
+		switch {
+		case id == "":
+			return "", false
+		case !known:
+			return pool.OfOthers, true
+		case runs:
+			return pool.OfRunning, true
+		}
+		return pool.OfEarlier, true
+	}
 }
 
 // checkResult is what `ftpsfs check --json` prints.
@@ -206,11 +231,7 @@ func printAbilities(row func(name, format string, args ...any), r *pool.Report) 
 	printLearned(row, "", r.Capabilities, by, r.Names)
 	row("oddities", "%s", orNone(strings.Join(r.Oddities, "; "), "none"))
 	row("connections", "%s", connectionsText(r))
-	if r.ClockAhead != nil {
-		row("clock", "%d seconds ahead of this machine", *r.ClockAhead)
-	} else {
-		row("clock", "not known: no file was written yet (ftpsfs check --try writes one, and removes it)")
-	}
+	row("clock difference", "%s", clockText(r.Clock))
 	switch {
 	case r.ZoneMinutes != nil:
 		row("time zone", "LIST is %+d minutes from UTC%s", *r.ZoneMinutes, word(r.ExactTimes, "; MLSD is exact and used", ""))
@@ -219,7 +240,46 @@ func printAbilities(row func(name, format string, args ...any), r *pool.Report) 
 	default:
 		row("time zone", "of LIST not known: no file to compare")
 	}
-	row("temporary files", "%s", orNone(strings.Join(r.Leftovers, ", "), "none"))
+	row("temporary files", "%s", leftoversText(r.Leftovers))
+}
+
+func clockText(c pool.Clock) string {
+	if c.Ahead == nil {
+		const ask = "known without writing a file: ftpsfs check --try writes one, and removes it"
+		if c.AtLeast > 0 {
+			return fmt.Sprintf("at least %d seconds ahead of this machine, unless a program set the time of %s; not %s", c.AtLeast, c.Latest, ask)
+		}
+		return "not " + ask
+	}
+	text := fmt.Sprintf("%d seconds %s this machine", max(*c.Ahead, -*c.Ahead), word(*c.Ahead < 0, "behind", "ahead of"))
+	switch c.From {
+	case pool.ClockGreeting:
+		text += ", to the minute, by the greeting"
+	case pool.ClockMemory:
+		text += " when a mount last wrote a file"
+	}
+	return text
+}
+
+// ownerTexts say whose temporary files are.
+var ownerTexts = map[pool.Owner]string{
+	pool.OfRunning: "of running mounts here", pool.OfEarlier: "of earlier mounts here", pool.OfCheck: "of checks", pool.OfOthers: "of others",
+}
+
+func leftoversText(all []pool.Leftover) string {
+	var parts []string
+	for _, of := range pool.Owners {
+		var names []string
+		for _, l := range all {
+			if l.Of == of {
+				names = append(names, l.Name)
+			}
+		}
+		if len(names) > 0 {
+			parts = append(parts, ownerTexts[of]+": "+strings.Join(names, ", "))
+		}
+	}
+	return orNone(strings.Join(parts, "; "), "none")
 }
 
 func connectionsText(r *pool.Report) string {

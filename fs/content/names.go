@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,16 @@ func (s *Store) IsTemp(name string) bool { return IsTemp(name) }
 
 // IsTemp is Store.IsTemp where there is no mount.
 func IsTemp(name string) bool { return tempName.MatchString(name) || pool.IsProbe(name) }
+
+// TempMount gives the id of the mount that a temporary name is of; "" for a name that is none, or of no mount.
+func TempMount(name string) string {
+	if !tempName.MatchString(name) {
+		return ""
+	}
+	_, rest, _ := strings.Cut(name, "ftpsfs-")
+	id, _, _ := strings.Cut(rest, "-")
+	return id
+}
 
 // newMountID makes up 8 hex digits.
 func newMountID() string {

@@ -8,6 +8,16 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
+func TestTempMount(t *testing.T) {
+	for name, want := range map[string]string{
+		".ftpsfs-0123abcd-7z": "0123abcd", "ftpsfs-89abcdef-1.tmp": "89abcdef", ".ftpsfs-probe-01234567": "", "file": "", ".ftpsfs-": "",
+	} {
+		if got := TempMount(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestIsTemp(t *testing.T) {
 	var s Store
 	for name, want := range map[string]bool{

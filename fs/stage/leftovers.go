@@ -3,6 +3,7 @@ package stage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,36 @@ func (s *Store) Leftovers() ([]Leftover, error) {
 		s.mu.Unlock()
 	}
 	return out, err
+}
+
+// Mounts gives the ids of the mounts of all servers that have a folder in the state folder: true for those that run, or whose
+// leftovers a running one has taken over. Nothing is changed.
+func Mounts(dir string) (map[string]bool, error) {
+	runs, err := fs.Glob(os.DirFS(dir), "stage/*/*.*/lock")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]bool{}
+	for _, path := range runs {
+		path = filepath.Join(dir, path)
+		name := filepath.Base(filepath.Dir(path))
+		id := name[:strings.LastIndexByte(name, '.')]
+		server, lerr := lockServer(filepath.Dir(filepath.Dir(path))) // else a mount that looks at dead runs now takes us for their owner
+		if lerr != nil {
+			err = errors.Join(err, lerr)
+			continue
+		}
+		if _, serr := os.Lstat(path); serr == nil { // not ended meanwhile
+			lock, lerr := tryLock(path)
+			err = errors.Join(err, lerr)
+			all[id] = all[id] || lock == nil
+			if lock != nil {
+				lock.Close()
+			}
+		}
+		server.Close()
+	}
+	return all, err
 }
 
 // deadRuns takes the locks of all runs that have no owner any more, oldest first.

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -314,4 +315,37 @@ func TestManyMountsShareTheFolder(t *testing.T) {
 		t.Errorf("%d of 60 adopted", len(adopted))
 	}
 	noRunsLeft(t, dir)
+}
+
+// TestMounts tells who runs from who is gone, of all servers, and takes nothing away.
+func TestMounts(t *testing.T) {
+	dir := t.TempDir()
+	if all, err := Mounts(dir); err != nil || len(all) != 0 {
+		t.Errorf("of nothing: %v, %v", all, err)
+	}
+	dead := openStore(t, dir)
+	entry, err := dead.Begin(Record{Op: OpUpload, Path: "/p", Temp: "/t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	openStore(t, dir, func(c *Config) { c.Mount, c.Server = "m2", "ftps://elsewhere" })
+	ended := openStore(t, dir, func(c *Config) { c.Mount = "m3" })
+	if err := ended.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"m1": true, "m2": true}
+	if all, err := Mounts(dir); err != nil || !maps.Equal(all, want) {
+		t.Errorf("while both run: %v, %v", all, err)
+	}
+	die(dead, nil, []*Entry{entry})
+	want["m1"] = false
+	for range 2 {
+		if all, err := Mounts(dir); err != nil || !maps.Equal(all, want) {
+			t.Errorf("one has died: %v, %v", all, err)
+		}
+	}
+	next := openStore(t, dir, func(c *Config) { c.Mount = "m4" })
+	if left := leftovers(t, next); len(left) != 1 {
+		t.Errorf("leftovers: %v", left)
+	}
 }

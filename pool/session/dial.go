@@ -100,7 +100,7 @@ func (s *Session) open(ctx context.Context, raw net.Conn) error {
 		line.Close()
 		return explainGreeting(s.explain(err), s.cfg.TLS)
 	}
-	s.info.Greeting = line.Redact(r.Text())
+	s.info.Greeting, s.info.Greeted = line.Redact(r.Text()), time.Now()
 	if !r.OK() {
 		line.Close()
 		return s.refusal("", r)

@@ -24,6 +24,7 @@ type Info struct {
 	Quirks     Quirks
 	RemoteAddr net.Addr
 	LocalAddr  net.Addr
+	Greeted    time.Time // when the greeting came
 	Since      time.Time // logged in
 }
 
