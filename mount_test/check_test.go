@@ -235,8 +235,8 @@ func TestCheckSeesTheFuture(t *testing.T) {
 func TestCheckTellsLeftoversApart(t *testing.T) {
 	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
 	m := mountServer(t, s)
-	must(t, os.WriteFile(m.path("big"), nil, 0o644))
-	startWriter(t, m.path("big")).write(24 << 20)
+	must(t, os.WriteFile(m.path("big"), []byte("old"), 0o644))
+	startWriter(t, m.path("big")).write(18 << 20)
 	var temp string
 	for deadline := time.Now().Add(mountTimeout); temp == ""; time.Sleep(10 * time.Millisecond) { // nothing tells when it is there
 		for _, name := range served(t, s) {

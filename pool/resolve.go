@@ -108,8 +108,12 @@ func (p *Pool) hiddenIn(dir string) bool {
 	return hidden
 }
 
-// zoneSample is how old a file may be for its LIST line to have a time of day: older ones show the year.
-const zoneSample = 150 * 24 * time.Hour
+// A file must be no older than zoneSample for its LIST line to have a time of day, nor lie further in the future than the
+// easternmost zone: others show the year.
+const (
+	zoneSample  = 150 * 24 * time.Hour
+	easternmost = 15 * time.Hour
+)
 
 // learnZone finds out, once per server, in which zone LIST tells times, by comparing the newest file with MDTM, and
 // corrects the listing at hand.
@@ -148,7 +152,7 @@ func (p *Pool) learnZone(b *budget, c *conn, dir string, l *Listing) error {
 // newestFile gives a file whose line has a time of day.
 func newestFile(l *Listing, now time.Time) (best Entry, ok bool) {
 	for _, e := range l.Entries {
-		if e.Type != TypeFile || e.Exact || e.ModTime.IsZero() || now.Sub(e.ModTime) > zoneSample {
+		if e.Type != TypeFile || e.Exact || e.ModTime.IsZero() || now.Sub(e.ModTime) > zoneSample || e.ModTime.Sub(now) > easternmost {
 			continue
 		}
 		if !ok || e.ModTime.After(best.ModTime) {
