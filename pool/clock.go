@@ -89,5 +89,5 @@ func greetedClock(greeting string, at time.Time, zone *int) (ahead int64, ok boo
 	ours := int64(at.Hour())*3600 + int64(at.Minute())*60 + int64(at.Second())
 	theirs := int64(hour)*3600 + int64(minute-*zone)*60 + 30 // the middle of the minute
 	ahead = ((theirs-ours+day/2)%day+day)%day - day/2
-	return (ahead+3*day+30)/60*60 - 3*day, true // rounded to a minute
+	return (ahead+3*day+29)/60*60 - 3*day, true // to a minute: 29 s behind to 30 ahead is one and the same
 }
