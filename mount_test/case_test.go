@@ -153,3 +153,20 @@ func foldedRename(t *testing.T, m *mnt) {
 		t.Errorf("after a rename over a name in another case: %q", names)
 	}
 }
+
+// TestReadingTriesNothingOut: a mount that may write writes nothing of its own as long as nobody else does.
+func TestReadingTriesNothingOut(t *testing.T) {
+	each(t, anyServer, func(t *testing.T, c cell) {
+		s := c.start(t)
+		must(t, os.WriteFile(s.Disk("Readme"), []byte("text"), 0o644))
+		m := mountServer(t, s)
+		reads(t, m, "Readme", "text")
+		isAbsent(t, m, "other")
+		st := m.status()
+		for _, verb := range []string{"STOR", "APPE", "MKD", "RNFR", "DELE", "RMD"} {
+			if st[commands+verb] > 0 {
+				t.Errorf("%s was sent", verb)
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@
 package mount_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -125,16 +126,38 @@ func TestWaysToEnd(t *testing.T) {
 			s := cell{lab.ProFTPD, false, "1.3"}.start(t)
 			dir, pid := background(t, s)
 			must(t, os.WriteFile(filepath.Join(dir, "f"), content, 0o644))
+			mapped := writeLate(t, filepath.Join(dir, "mapped"), content)
 			end(t, dir, pid)
 			endsSoon(t, pid)
 			if isMounted(dir) {
 				t.Error("still mounted")
 			}
-			if got, err := os.ReadFile(s.Disk("f")); err != nil || string(got) != string(content) {
-				t.Errorf("%d bytes on the server, %v", len(got), err)
+			for name, want := range map[string][]byte{"f": content, "mapped": mapped} {
+				if got, err := os.ReadFile(s.Disk(name)); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s: %d bytes on the server, %v", name, len(got), err)
+				}
 			}
 		})
 	}
+}
+
+// writeLate makes a file and changes it through a mapping after its last close, so that the mount still has to send it when it
+// is taken away. It gives what is in the file then.
+func writeLate(t *testing.T, path string, content []byte) []byte {
+	t.Helper()
+	must(t, os.WriteFile(path, content, 0o644))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	p, err := syscall.Mmap(int(f.Fd()), 0, len(content), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	must(t, err)
+	must(t, f.Close())
+	want := bytes.Clone(content)
+	for at := 0; at < len(want); at += 4096 {
+		p[at]++
+		want[at]++
+	}
+	must(t, syscall.Munmap(p))
+	return want
 }
 
 func must(t *testing.T, err error) {

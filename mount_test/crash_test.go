@@ -69,38 +69,45 @@ func (l *ledger) settle(s *lab.Server) {
 // server, no old content was lost, and the next mount leaves no litter. Programs that other tests start would close what the
 // workload has open, which may publish a part of it.
 func TestKilled(t *testing.T) {
-	inTurn(t, realServers, func(t *testing.T, c cell) {
-		s := c.start(t)
-		state := stateDir(t)
-		l := &ledger{acked: map[string][]byte{}, underway: map[string][]byte{}}
-		rng := rand.New(rand.NewPCG(11, uint64(len(c.kind))))
-		for round := range pick(6, 200) {
-			m := mountServer(t, s, "state_dir="+state)
-			// By descriptor: where the mount was is an ordinary folder after the kill.
-			root, err := os.OpenRoot(m.dir)
-			must(t, err)
-			var workers sync.WaitGroup
-			for w := range 3 {
-				seed := rng.Uint64()
-				workers.Go(func() { l.work(root, rand.New(rand.NewPCG(seed, 1)), w) })
-			}
-			time.Sleep(time.Duration(50+rng.IntN(700)) * time.Millisecond) // the moment is the point
-			m.kill()
-			workers.Wait()
-			root.Close()
-			l.check(t, fmt.Sprintf("after kill %d", round), s)
-			next := mountServer(t, s, "state_dir="+state)
-			l.check(t, fmt.Sprintf("after recovery %d", round), s)
-			next.unmount()
-			if litter := findTemp(s.Root); litter != "" {
-				t.Errorf("the mount after kill %d left %s", round, litter)
-			}
-			l.settle(s)
-			if t.Failed() {
-				return
-			}
-		}
+	inTurn(t, realServers, func(t *testing.T, c cell) { killOften(t, c.start(t), pick(6, 200), true) })
+	t.Run("proftpd-restricted", func(t *testing.T) { // where a file is replaced in three steps
+		killOften(t, cell{lab.ProFTPD, false, "1.3"}.start(t, restricted...), pick(3, 200), false)
 	})
+}
+
+// killOften is one server's part. inPlace: files are under their names at every moment, not only when the next mount has looked.
+func killOften(t *testing.T, s *lab.Server, times int, inPlace bool) {
+	state := stateDir(t)
+	l := &ledger{acked: map[string][]byte{}, underway: map[string][]byte{}}
+	rng := rand.New(rand.NewPCG(11, uint64(len(s.Kind))))
+	for round := range times {
+		m := mountServer(t, s, "state_dir="+state)
+		// By descriptor: where the mount was is an ordinary folder after the kill.
+		root, err := os.OpenRoot(m.dir)
+		must(t, err)
+		var workers sync.WaitGroup
+		for w := range 3 {
+			seed := rng.Uint64()
+			workers.Go(func() { l.work(root, rand.New(rand.NewPCG(seed, 1)), w) })
+		}
+		time.Sleep(time.Duration(50+rng.IntN(700)) * time.Millisecond) // the moment is the point
+		m.kill()
+		workers.Wait()
+		root.Close()
+		if inPlace {
+			l.check(t, fmt.Sprintf("after kill %d", round), s)
+		}
+		next := mountServer(t, s, "state_dir="+state)
+		l.check(t, fmt.Sprintf("after recovery %d", round), s)
+		next.unmount()
+		if litter := findTemp(s.Root); litter != "" {
+			t.Errorf("the mount after kill %d left %s", round, litter)
+		}
+		l.settle(s)
+		if t.Failed() {
+			return
+		}
+	}
 }
 
 // work writes until the mount is gone: new files, rewritten files, fsync in the middle, changes in the middle.
