@@ -76,6 +76,19 @@ var workloads = []workload{
 		},
 	},
 	{
+		// What it says depends on FTPSFS_BENCH_FLOW: with a cap the file comes by several connections.
+		name: "read a file of 256 MiB", prepare: makeLong,
+		do: func(b *bench, root, _ string) error {
+			return sameFile(filepath.Join(root, "long"), b.server.Disk("long"))
+		},
+		lftp: func(b *bench, _ string) string {
+			return b.lftpScript("pget -n 4 long -o got") + " && cmp got long; rm got"
+		},
+		curl: func(b *bench, _ string) string {
+			return b.curlScript("-o got %s", "long") + " && cmp got long; rm got"
+		},
+	},
+	{
 		name: "write a large file", prepare: makeBig,
 		do: func(b *bench, _, work string) error {
 			return runProgram("cp", filepath.Join(b.local, "big"), filepath.Join(work, "big"))
@@ -235,6 +248,13 @@ func makeBig(b *bench) {
 	if absent(b.server.Disk("big")) {
 		makeFile(b, b.server.Disk("big"), 1, bigFile)
 		b.must(runProgram("cp", b.server.Disk("big"), filepath.Join(b.local, "big")))
+	}
+}
+
+func makeLong(b *bench) {
+	if absent(b.server.Disk("long")) {
+		makeFile(b, b.server.Disk("long"), 1, 256<<20)
+		b.must(os.Link(b.server.Disk("long"), filepath.Join(b.local, "long")))
 	}
 }
 

@@ -106,6 +106,9 @@ func (d *download) request() session.TransferRequest {
 
 // start borrows a connection and begins the transfer.
 func (d *download) start(ctx context.Context) error {
+	if d.o.Background {
+		ctx = wire.Background(ctx) // nobody waits for its round trips
+	}
 	b := d.p.newBudget(ctx)
 	defer b.end()
 	cl := call{op: "read", path: d.name, claim: claim{lane: d.lane(), press: d.o.OnPressure, data: true}}

@@ -177,6 +177,9 @@ func printStatus(out io.Writer, s status) error {
 	if a := s.ReadAhead; a.Files > 0 {
 		row("  read ahead", "%d small files, %s, of which %s in vain", a.Files, bytesText(a.Bytes), bytesText(a.BytesInVain))
 	}
+	if l := s.FS.Content.Line; l.Segments > 0 {
+		row("  segments", "%d of large files by several connections (%d times more was faster, %d times not)", l.Segments, l.Parallel, l.Useless)
+	}
 	row("  open", "%d files, %d folders", s.FS.OpenFiles, s.FS.OpenDirs)
 	for _, p := range s.FS.Pending {
 		row("  not on server", "%s (%s, %s, since %s)%s", p.Path, bytesText(p.Pending), p.State, p.Since.Format(time.TimeOnly), errText(p.Err))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/cache/blocks"
+	"github.com/ftpsfs/ftpsfs/fs/reader"
 	"github.com/ftpsfs/ftpsfs/fs/stage"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
@@ -89,4 +90,6 @@ type Stats struct {
 	Resumed   int64 `json:"resumed"`   // uploads that went on after a cut or a suspension
 	Recovered int64 `json:"recovered"` // files put into the recovery folder
 	BytesSent int64 `json:"bytes_sent"`
+
+	Line reader.LineStats `json:"line"` // large files read by several flows
 }

@@ -196,6 +196,7 @@ func (f *File) newReader() *reader.Reader {
 		Key:        f.key(),
 		Size:       f.sent,
 		Expect:     f.expected,
+		Line:       f.s.line,
 		Log:        f.s.log,
 	})
 }

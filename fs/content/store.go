@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ftpsfs/ftpsfs/fs/reader"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
@@ -22,6 +23,7 @@ type Store struct {
 	cfg   Config
 	log   *slog.Logger
 	names namer
+	line  *reader.Line
 
 	// ctx is for everything that goes to the server; cancel ends it all, at Close.
 	ctx    context.Context
@@ -64,7 +66,7 @@ func New(cfg Config) *Store {
 	if cfg.MountID == "" {
 		cfg.MountID = newMountID()
 	}
-	s := &Store{cfg: cfg, log: cfg.Log, files: map[*File]struct{}{}, temps: map[*temp]struct{}{}}
+	s := &Store{cfg: cfg, log: cfg.Log, line: reader.NewLine(), files: map[*File]struct{}{}, temps: map[*temp]struct{}{}}
 	s.names.mount = cfg.MountID
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -153,7 +155,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Files: int64(files), Handles: c.handles.Load(), Streams: c.streams.Load(), Staged: c.staged.Load(), Temps: int64(temps),
 		Uploads: c.uploads.Load(), Replaced: c.replaced.Load(), Resumed: c.resumed.Load(), Recovered: c.recovered.Load(),
-		BytesSent: c.bytesSent.Load(),
+		BytesSent: c.bytesSent.Load(), Line: s.line.Stats(),
 	}
 }
 

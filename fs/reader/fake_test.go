@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,7 @@ type server struct {
 	active  map[*download]bool
 	bytes   int64 // sent
 	peak    int   // most active at a time
+	queue   []int // downloads that wait for a connection, in order
 }
 
 func newServer(size int64) *server {
@@ -84,18 +86,25 @@ func (s *server) Download(ctx context.Context, _ string, o pool.DownloadOptions)
 			return nil, err
 		}
 	}
-	for s.conns > 0 && len(s.active) >= s.conns {
+	s.queue = append(s.queue, n)
+	leave := func() {
+		s.queue = slices.DeleteFunc(s.queue, func(m int) bool { return m == n })
+		s.changed.Broadcast()
+	}
+	defer leave()
+	for s.conns > 0 && (len(s.active) >= s.conns || s.queue[0] != n) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		for d := range s.active {
-			if !d.pressed {
+			if !d.pressed && !o.Background {
 				d.pressed = true
 				go d.o.OnPressure()
 			}
 		}
 		s.changed.Wait()
 	}
+	leave()
 	d := &download{s: s, o: o, pos: o.Offset, end: s.size, left: -1, ctx: ctx, aborted: make(chan struct{})}
 	if o.Length >= 0 {
 		d.end = min(d.end, o.Offset+o.Length)
@@ -106,6 +115,11 @@ func (s *server) Download(ctx context.Context, _ string, o pool.DownloadOptions)
 	s.active[d] = true
 	s.peak = max(s.peak, len(s.active))
 	s.changed.Broadcast()
+	s.mu.Unlock()
+	if o.OnBegin != nil {
+		o.OnBegin()
+	}
+	s.mu.Lock()
 	return d, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ftpsfs/ftpsfs/cache/blocks"
+	"github.com/ftpsfs/ftpsfs/pool"
 )
 
 // maxFruitless is how many downloads in a row may be cut without a single byte before the READs are told.
@@ -14,12 +15,15 @@ const maxFruitless = 3
 // errStopped ends a fetch that is not wanted any more. No READ gets to see it.
 var errStopped = errors.New("fetch stopped")
 
-// fetch is one download and what it brought. Fields below wake are guarded by Reader.mu.
+// fetch is one download and what it brought. Fields below wake, and end of a stream, are guarded by Reader.mu.
 type fetch struct {
 	r          *Reader
 	key        blocks.Key
 	start, end int64
 	open       bool // a stream: the download is asked for without a length
+	segment    bool // a piece of a train
+	shortened  bool // a stream that ends where another segment begins: it is cut off there
+	background bool // it takes only a connection that can be spared
 	holder     *blocks.Holder
 	ctx        context.Context // of the download
 	cancel     context.CancelFunc
@@ -34,6 +38,7 @@ type fetch struct {
 	refs    int       // READs between attach and detach
 
 	running  bool // the goroutine lives
+	begun    bool // the download has a connection
 	filling  bool // the goroutine writes into the last slot
 	away     bool // the goroutine waits for a connection or memory: cancel is the way to reach it
 	paused   bool // the window is full or there is no memory to fill it
@@ -116,7 +121,7 @@ func (f *fetch) stopLocked() {
 }
 
 // keepsLocked tells whether the chunks of the fetch stay in the window when it is over: those ahead of a sequential reader do.
-func (f *fetch) keepsLocked() bool { return f.open && !f.leaving && !f.discard }
+func (f *fetch) keepsLocked() bool { return (f.open || f.segment) && !f.leaving && !f.discard }
 
 // run is the goroutine of the fetch.
 func (f *fetch) run() {
@@ -135,7 +140,10 @@ func (f *fetch) run() {
 func (f *fetch) finishLocked(err error) {
 	f.running, f.filling = false, false
 	f.slice.endLocked()
-	if err != nil && !errors.Is(err, errStopped) {
+	if f.segment {
+		f.r.segmentOverLocked(f, err)
+	}
+	if err != nil && !errors.Is(err, errStopped) && !f.spurnedLocked(err) {
 		f.err = err
 		if c, ok := err.(*cut); ok {
 			f.err = c.err
@@ -171,7 +179,20 @@ func (f *fetch) transfer() error {
 		if !f.wanted() {
 			return errStopped // the next READ goes on, if there is one
 		}
+		f.forward()
 	}
+}
+
+// forward makes a piece that a READ waits for as urgent as that.
+func (f *fetch) forward() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.background = false
+}
+
+// spurnedLocked tells whether err only says that no connection could be spared. Whoever needs the bytes asks in earnest.
+func (f *fetch) spurnedLocked(err error) bool {
+	return f.background && pool.KindOf(err) == pool.KindLimit
 }
 
 // cut is an error of a download under way, after which it may go on where it was; as opposed to one that did not begin:

@@ -21,7 +21,7 @@ const (
 // comingLocked gives the fetch that is about to deliver pos: it is worth waiting for.
 func (r *Reader) comingLocked(pos int64, n int) *fetch {
 	for _, f := range r.fetches {
-		if f.running && !f.stopping && !f.leaving && f.pos <= pos && pos < f.end && pos <= f.reachLocked(n) {
+		if f.running && !f.stopping && !f.leaving && (f.begun || !f.background) && f.pos <= pos && pos < f.end && pos <= f.reachLocked(n) {
 			return f
 		}
 	}
@@ -38,6 +38,8 @@ func (r *Reader) goesOnLocked(pos int64, n int) bool {
 	switch {
 	case l == nil:
 		return true
+	case l.segment:
+		return r.at-keepBehind <= pos && pos <= r.at+maxSkip+2*int64(n)
 	case l.open:
 		return l.cursor-keepBehind <= pos && pos <= l.reachLocked(n)
 	}
@@ -46,10 +48,14 @@ func (r *Reader) goesOnLocked(pos int64, n int) bool {
 
 // startLocked starts the fetch for a READ that nothing else serves.
 func (r *Reader) startLocked(pos int64, n int) *fetch {
+	if f := r.mendLocked(pos, n); f != nil {
+		return f
+	}
 	goesOn := r.goesOnLocked(pos, n)
+	r.endTrainLocked()
 	for _, f := range slices.Clone(r.fetches) {
 		// The reader is elsewhere now. What a fetch that is over has ahead of a sequential reader stays.
-		if f.open && (f.running || !goesOn) {
+		if (f.open || f.segment) && (f.running || !goesOn) {
 			f.leaveLocked()
 		}
 	}
@@ -84,16 +90,26 @@ func (r *Reader) startRangeLocked(pos int64, n int, goesOn bool) *fetch {
 	return r.openLocked(start, min(end, r.size), false)
 }
 
-// openLocked starts the goroutine of a new fetch.
+// openLocked starts a new fetch.
 func (r *Reader) openLocked(start, end int64, open bool) *fetch {
+	f := r.newFetchLocked(start, end, open)
+	r.launchLocked(f)
+	return f
+}
+
+func (r *Reader) newFetchLocked(start, end int64, open bool) *fetch {
 	f := &fetch{r: r, key: r.key, start: start, end: end, open: open, pos: start, cursor: start, demand: start,
 		running: true, wake: make(chan struct{}, 1), over: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.holder = r.cfg.Blocks.NewHolder(f.relief)
+	return f
+}
+
+// launchLocked starts the goroutine of a fetch.
+func (r *Reader) launchLocked(f *fetch) {
 	r.fetches = append(r.fetches, f)
 	r.last = f
 	r.armIdleLocked()
 	r.wg.Add(1)
 	go f.run()
-	return f
 }

@@ -17,10 +17,7 @@ func (f *fetch) download() error {
 	defer f.comeBack()
 	cfg := &f.r.cfg
 	f.beginSlice()
-	o := pool.DownloadOptions{Offset: f.pos, Length: -1, Size: f.size(), OnPressure: f.press}
-	if !f.open {
-		o.Length = f.end - f.pos
-	}
+	o := f.options()
 	if f.r.opened.Swap(true) && cfg.Expect != nil {
 		o.Expect = cfg.Expect()
 	}
@@ -42,24 +39,45 @@ func (f *fetch) download() error {
 	return f.pump(d)
 }
 
+// options asks for what is missing of the fetch.
+func (f *fetch) options() pool.DownloadOptions {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.begun = false
+	o := pool.DownloadOptions{
+		Offset: f.pos, Length: -1, Size: f.r.size, OnPressure: f.press, Background: f.background,
+		OnBegin: func() {
+			f.r.mu.Lock()
+			defer f.r.mu.Unlock()
+			f.begun = true
+		},
+	}
+	if !f.open {
+		o.Length = f.end - f.pos
+	}
+	return o
+}
+
 // pump moves the bytes of a download into the window.
 func (f *fetch) pump(d pool.Download) error {
 	for {
-		if f.pos == f.end {
-			// All there. The end of the transfer makes the connection usable for the next one; what the server says
-			// of it, or that the file has grown since, changes nothing for bytes that were counted.
-			var more [1]byte
-			_, _ = d.Read(more[:])
-			return nil
-		}
 		buf, err := f.room()
 		if err != nil {
 			return err
 		}
+		if buf == nil {
+			if !f.shortened {
+				// The end of the transfer makes the connection usable for the next one; what the server says
+				// of it, or that the file has grown since, changes nothing for bytes that were counted.
+				var more [1]byte
+				_, _ = d.Read(more[:])
+			}
+			return nil
+		}
 		n, err := d.Read(buf)
-		f.got(n)
+		complete := f.got(n)
 		switch {
-		case err == nil || f.pos == f.end:
+		case err == nil || complete:
 		case err == io.EOF:
 			return &cut{&pool.Error{Op: "read", Path: f.r.cfg.Path(), Kind: pool.KindIncomplete, Err: io.ErrUnexpectedEOF}}
 		case pool.KindOf(err) == pool.KindNetwork || pool.KindOf(err) == pool.KindIncomplete:
@@ -70,10 +88,15 @@ func (f *fetch) pump(d pool.Download) error {
 	}
 }
 
-// room gives the memory for the next bytes. It waits while the window is full and nobody waits for more.
+// room gives the memory for the next bytes, nil when all are there. It waits while the window is full and nobody waits for
+// more.
 func (f *fetch) room() ([]byte, error) {
 	for {
 		f.r.mu.Lock()
+		if f.pos == f.end {
+			f.r.mu.Unlock()
+			return nil, nil
+		}
 		if f.doneLocked() {
 			f.r.mu.Unlock()
 			return nil, errStopped
@@ -83,8 +106,9 @@ func (f *fetch) room() ([]byte, error) {
 			f.paused = false
 			if s := f.lastLocked(); s != nil {
 				f.filling = true
+				buf := s.c.Buf[s.to:min(blocks.ChunkSize, f.end-s.index*blocks.ChunkSize)]
 				f.r.mu.Unlock()
-				return s.c.Buf[s.to:min(blocks.ChunkSize, f.end-s.index*blocks.ChunkSize)], nil
+				return buf, nil
 			}
 			f.r.mu.Unlock()
 			ok, err := f.grow(wanted)
@@ -148,13 +172,15 @@ func (f *fetch) lastLocked() *slot {
 	return nil
 }
 
-// got counts n bytes more and wakes the READs that waited for them.
-func (f *fetch) got(n int) {
+// got counts n bytes more and wakes the READs that waited for them. It tells whether that was the last of them.
+func (f *fetch) got(n int) (complete bool) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.filling = false
+	waited := f.wantedLocked()
 	f.slots[len(f.slots)-1].to += n
 	f.pos += int64(n)
+	f.r.received += int64(n)
 	for _, w := range f.waiters {
 		if w.want <= f.pos {
 			w.wakeLocked()
@@ -163,6 +189,8 @@ func (f *fetch) got(n int) {
 	if f.discard {
 		f.shedLocked()
 	}
+	f.r.paceLocked(f, n, waited)
+	return f.pos == f.end
 }
 
 // doneLocked tells whether nobody needs this fetch to go on.
@@ -207,10 +235,4 @@ func (f *fetch) comeBack() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.away = false
-}
-
-func (f *fetch) size() int64 {
-	f.r.mu.Lock()
-	defer f.r.mu.Unlock()
-	return f.r.size
 }

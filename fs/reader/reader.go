@@ -30,6 +30,11 @@ type Config struct {
 	// flight, so that no descriptor mixes a file with its successor. nil, or nil given: not asked.
 	Expect func() *pool.Entry
 
+	// Line is shared by the readers of one mount; nil: one of its own.
+	Line *Line
+
+	// Now replaces time.Now, for tests.
+	Now func() time.Time
 	// AfterFunc replaces time.AfterFunc, for tests; stop as time.Timer.Stop. nil: the real one.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 	Log       *slog.Logger // nil: silent
@@ -37,8 +42,9 @@ type Config struct {
 
 // Reader answers the READs of one open handle. All methods may be called concurrently.
 type Reader struct {
-	cfg Config
-	wg  sync.WaitGroup // goroutines of fetches
+	cfg  Config
+	line *Line
+	wg   sync.WaitGroup // goroutines of fetches
 
 	mu       sync.Mutex
 	key      blocks.Key  // guarded by mu
@@ -50,6 +56,10 @@ type Reader struct {
 	seeks    int         // streams that were given up for another place; guarded by mu
 	ranged   bool        // too many of them: bounded downloads; guarded by mu
 	rangeLen int64       // of the last bounded download; guarded by mu
+	at       int64       // the reader got everything before, as far as READs come in order; guarded by mu
+	received int64       // bytes from the server; guarded by mu
+	alone    measure     // of a single stream; guarded by mu
+	train    *train      // nil: one stream at a time; guarded by mu
 	opened   atomic.Bool // a download was started
 	reads    uint64      // READs so far, to see whether the handle is in use; guarded by mu
 	idle     idleTimer   // guarded by mu
@@ -62,10 +72,16 @@ func New(cfg Config) *Reader {
 	if cfg.AfterFunc == nil {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Line == nil {
+		cfg.Line = NewLine()
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Reader{cfg: cfg, key: cfg.Key, size: cfg.Size, window: minWindow}
+	return &Reader{cfg: cfg, line: cfg.Line, key: cfg.Key, size: cfg.Size, window: minWindow}
 }
 
 // ReadAt fills p from off. It gives less than len(p) only at the end of the content, then with io.EOF, or together with
@@ -103,7 +119,7 @@ func (r *Reader) stepLocked(ctx context.Context, p []byte, pos int64) (int, erro
 		return n, nil
 	}
 	f := r.comingLocked(pos, len(p))
-	if f == nil && r.mute != nil && time.Now().Before(r.muteEnd) {
+	if f == nil && r.mute != nil && r.cfg.Now().Before(r.muteEnd) {
 		return 0, r.mute
 	}
 	if f == nil {
@@ -121,7 +137,7 @@ func (r *Reader) unansweredLocked(err error) {
 	if pool.KindOf(err) != pool.KindTimeout {
 		return
 	}
-	r.mute, r.muteEnd = err, time.Now().Add(muteFor)
+	r.mute, r.muteEnd = err, r.cfg.Now().Add(muteFor)
 }
 
 // copyLocked copies out of a slot, which stays where it is meanwhile.

@@ -29,6 +29,9 @@ func (f *fetch) press() {
 	if !f.running || f.slice.pressed {
 		return
 	}
+	if f.segment && f.r.train != nil {
+		f.r.yieldLocked(f)
+	}
 	f.slice.pressed, f.slice.at = true, f.pos
 	f.slice.stop = f.r.cfg.AfterFunc(sliceTime, func() {
 		f.r.mu.Lock()
@@ -85,6 +88,7 @@ func (r *Reader) idleTick() {
 		busy = busy || f.refs > 0
 	}
 	if !busy && len(r.fetches) > 0 {
+		r.train = nil
 		for _, f := range slices.Clone(r.fetches) {
 			f.leaveLocked()
 			f.shedLocked()

@@ -42,6 +42,9 @@ func (f *fetch) slotAtLocked(pos int64) *slot {
 
 // advanceLocked notes that the reader got everything up to pos: windows move on.
 func (r *Reader) advanceLocked(pos int64) {
+	if pos > r.at || r.at-pos > maxSkip { // READs of one sequential reader overtake each other
+		r.at = pos
+	}
 	for _, f := range slices.Clone(r.fetches) {
 		if pos > f.cursor && (pos <= f.pos || !f.running) {
 			f.cursor = pos
@@ -49,6 +52,7 @@ func (r *Reader) advanceLocked(pos int64) {
 			f.poke()
 		}
 	}
+	r.fillLocked()
 }
 
 // pruneLocked retires the slots that end more than keep bytes behind the cursor.
