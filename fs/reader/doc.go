@@ -6,6 +6,9 @@
 // own and the chunks it has filled: either open-ended (a stream) or bounded (a range). Chunks that were read, and those
 // of a fetch that ended, go to the block cache, where another handle of the file finds them too.
 //
+// Where one flow is measured to be the limit, a sequential reader is served by several fetches side by side (a train, in
+// segments.go): pieces of the file, as far ahead as a window may be, over connections that nobody else wants.
+//
 // Memory: every fetch is a holder of the block store and takes no byte outside of it. What no READ waits for is given up
 // when somebody else has nothing.
 //

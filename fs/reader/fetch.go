@@ -41,6 +41,7 @@ type fetch struct {
 	begun    bool // the download has a connection
 	filling  bool // the goroutine writes into the last slot
 	away     bool // the goroutine waits for a connection or memory: cancel is the way to reach it
+	starving bool // a READ waits, and the goroutine for memory: holding any would be waiting for itself
 	paused   bool // the window is full or there is no memory to fill it
 	stopping bool // end as soon as possible
 	leaving  bool // end when no READ waits

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ftpsfs/ftpsfs/cache/blocks"
 )
@@ -124,6 +125,45 @@ func manyReaders(t *testing.T, srv *server, limit int64, n int) {
 	if st := store.Stats(); st.Held != 0 || st.Holders != 0 || st.Mapped > max(limit, 2*blocks.ChunkSize) {
 		t.Errorf("at the end: %+v", st)
 	}
+}
+
+// A fetch that waits for memory may have a slot that a READ just copies from. It keeps that no longer than the copy takes: whoever
+// holds something is not served before those who have nothing, and nobody else is asked to give up his share for it.
+func TestCopyWhileMemoryIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(4 * mib)
+		g := newRig(t, srv, 2*blocks.ChunkSize)
+		gate := make(chan struct{}, 100)
+		srv.before = func(*download) { <-gate }
+		gate <- struct{}{}
+		g.read(0, blocks.ChunkSize)
+		other := g.store.NewHolder(nil)
+		defer other.Close()
+		c, err := other.Alloc(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Free()
+		g.mu.Lock()
+		f := g.fetches[0]
+		s := f.slots[0]
+		s.pins++ // a READ copies
+		g.mu.Unlock()
+		var wg sync.WaitGroup
+		wg.Go(func() { g.read(blocks.ChunkSize, 4096) })
+		synctest.Wait() // it waits for memory
+		g.mu.Lock()
+		f.unpinLocked(s)
+		g.mu.Unlock()
+		for range cap(gate) {
+			select {
+			case gate <- struct{}{}:
+			default:
+			}
+		}
+		wg.Wait()
+		close(gate)
+	})
 }
 
 // TestModel reads at 1,000 places in all the patterns that applications have, over a line that is cut, under pressure

@@ -143,6 +143,7 @@ func (f *fetch) grow(wanted bool) (bool, error) {
 		if wanted {
 			f.shedLocked()
 		}
+		f.starving = wanted // what could not be shed just now, because a READ copies from it, is shed after that
 		f.r.mu.Unlock()
 		if !wanted {
 			return false, nil
@@ -159,6 +160,7 @@ func (f *fetch) grow(wanted bool) (bool, error) {
 	}
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
+	f.starving = false
 	from := int(f.pos % blocks.ChunkSize)
 	f.slots = append(f.slots, &slot{c: c, index: f.pos / blocks.ChunkSize, from: from, to: from})
 	return true, nil

@@ -90,7 +90,7 @@ func (f *fetch) retireLocked(which func(*slot) bool) {
 // unpinLocked ends a copy, and makes up for what could not be retired during it.
 func (f *fetch) unpinLocked(s *slot) {
 	s.pins--
-	if f.discard || f.r.closed {
+	if f.discard || f.r.closed || f.starving {
 		f.shedLocked()
 	}
 	f.pruneLocked(keepBehind)
