@@ -197,7 +197,7 @@ func TestAccount(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t, script{cert: &cert, serves: true, replies: with(goodSession(), c.replies...)})
-			options := "max_conns=1,timeout=5s,cacert=" + ca.File + ",state_dir=" + stateDir(t)
+			options := "max_conns=1,cacert=" + ca.File + ",state_dir=" + stateDir(t)
 			switch c.option {
 			case "":
 				options += ",netrc=" + netrc(f.addr)

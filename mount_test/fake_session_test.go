@@ -100,7 +100,7 @@ func (f *fake) transfer(verb, name string, say func(string), s script, config *t
 	var conn net.Conn
 	select {
 	case conn = <-data.came:
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		return "425 nobody called"
 	}
 	defer conn.Close()

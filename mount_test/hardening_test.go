@@ -29,7 +29,7 @@ func TestHostileNames(t *testing.T) {
 	for _, name := range hostile {
 		f.files[name] = []byte("hostile")
 	}
-	m := mountURL(t, &lab.Server{CAFile: ca.File, Password: secretPassword}, "ftps://someone@"+f.addr+"/", "max_conns=1", "timeout=4s")
+	m := mountURL(t, &lab.Server{CAFile: ca.File, Password: secretPassword}, "ftps://someone@"+f.addr+"/", "max_conns=1")
 	entries, err := os.ReadDir(m.dir)
 	must(t, err)
 	var names []string

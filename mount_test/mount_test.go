@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	mountTimeout = 20 * time.Second
+	mountTimeout = 60 * time.Second
 	exitTimeout  = 40 * time.Second // of umount, with everything written
 	budget       = 4 * time.Minute  // of one mount in a test, unless it asks for more
 )

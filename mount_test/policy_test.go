@@ -37,6 +37,14 @@ var policyPlaces = []struct {
 	{"MLSD", "ccc", map[string]string{"*": "prot=c would", "421": "max_conns", "431": "administrator", "522": "tls_max=", "533": "without ccc"}},
 }
 
+// policyTimeout is short where nothing but the time ends the tries.
+func policyTimeout(code int) string {
+	if code == 421 || code == 522 {
+		return "timeout=6s"
+	}
+	return "timeout=30s"
+}
+
 // TestPolicyReplies: what servers say about protection is told in words, with the server's own and with the option that
 // helps, wherever on the way to a mount it comes.
 func TestPolicyReplies(t *testing.T) {
@@ -60,7 +68,7 @@ func TestPolicyReplies(t *testing.T) {
 					s.replies["PROT"] = "503 PBSZ first" // RFC 4217 section 9
 				}
 				f := startFake(t, s)
-				options := []string{"cacert=" + ca.File, "connect_timeout=5s", "timeout=5s", "max_conns=1"}
+				options := []string{"cacert=" + ca.File, "max_conns=1", policyTimeout(code)}
 				if p.option != "" {
 					options = append(options, p.option)
 				}
@@ -102,7 +110,7 @@ func TestPolicyRepliesAtWork(t *testing.T) {
 				reply := fmt.Sprintf("%d not like this", code)
 				f := startFake(t, script{cert: &cert, serves: true, replies: with(goodSession(), c.verb, reply)})
 				f.files["there"] = lines(100)
-				m := mountURL(t, &lab.Server{CAFile: ca.File, Password: secretPassword}, "ftps://someone@"+f.addr+"/", "max_conns=1", "timeout=5s")
+				m := mountURL(t, &lab.Server{CAFile: ca.File, Password: secretPassword}, "ftps://someone@"+f.addr+"/", "max_conns=1", policyTimeout(code))
 				m.lenient = true
 				err := c.do(m)
 				want := []error{syscall.EACCES}

@@ -30,11 +30,14 @@ func (m *mnt) status() status {
 	return s
 }
 
+// statusTimeout is when `ftpsfs status` hangs for certain, however slow the machine.
+const statusTimeout = 30 * time.Second
+
 func (m *mnt) tryStatus() (status, error) {
 	cmd := exec.Command(lab.Binary(m.t), "status", m.dir, "--json")
 	var stdout buffer
 	cmd.Stdout = &stdout
-	if out, err := output(cmd, 10*time.Second); err != nil {
+	if out, err := output(cmd, statusTimeout); err != nil {
 		return nil, fmt.Errorf("ftpsfs status: %w: %s%s", err, stdout.String(), out)
 	}
 	var tree any
@@ -120,7 +123,7 @@ var idleGauges = []string{
 }
 
 // quiet is how long a mount may take to let go of what nobody uses: the kernel tells of a close after it is done.
-const quiet = 15 * time.Second
+const quiet = 40 * time.Second
 
 // settled waits until the mount holds nothing that nobody uses any more, and fails the test when that does not come.
 func (m *mnt) settled() {
@@ -181,7 +184,7 @@ func (m *mnt) leavesNothing() {
 	for _, file := range m.stateFiles() {
 		m.t.Errorf("left in the state folder: %s", file)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(quiet)
 	for !m.ghosts && m.server.Kind != lab.Embedded && m.server.Sessions() > 0 && !m.shared() {
 		if time.Now().After(deadline) {
 			m.t.Errorf("the server still has %d session processes", m.server.Sessions())

@@ -198,7 +198,7 @@ func TestHostileWire(t *testing.T) {
 			must(t, err)
 			r := tapped(t, n, f.data.port, f.data.port)
 			url := "ftps://" + wireUser + "@" + r.Addr() + "/"
-			options := []string{"max_conns=1", "timeout=4s", "connect_timeout=2s"}
+			options := []string{"max_conns=1", "timeout=20s"}
 			if h.says != "" {
 				refused(t, url, secretPassword, append(options, "cacert="+ca.File), []string{h.says})
 			} else {

@@ -33,7 +33,7 @@ var Real = []Kind{VSFTPD, ProFTPD, PureFTPd}
 const Account = "ftpsfstest"
 
 // startTimeout bounds the wait for a server's first answer.
-const startTimeout = 15 * time.Second
+const startTimeout = 45 * time.Second
 
 // Options says which server and how. The zero value of each field is a sensible default.
 type Options struct {

@@ -123,7 +123,7 @@ var table = []row{
 	{name: "rw", help: "read and write (default)", flag: func(o *Options) { o.ReadOnly = false }},
 	{name: "allow_other", help: "other users may use the mount, within its permission bits",
 		flag: func(o *Options) { o.AllowOther = true }},
-	{name: "default_permissions", help: "the kernel checks permission bits (always on with allow_other)",
+	{name: "default_permissions", help: "the kernel checks permission bits; it does so in any case",
 		flag: func(o *Options) { o.DefaultPermissions = true }},
 	{name: "uid", arg: "=ID", help: "owner of all files",
 		value: into(uid, func(o *Options, v *uint32) { o.UID = v })},
