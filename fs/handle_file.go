@@ -25,7 +25,7 @@ type fileHandle struct {
 	made  bool              // the open has created or truncated the file
 	// unsent: something was written since the last flush, which will make or replace the file in its folder.
 	unsent atomic.Bool
-	// writer is the thread that wrote last, 0: none that is known.
+	// writer is the thread that wrote last, before that the one that opened the file to write; 0: none that is known.
 	writer atomic.Uint32
 	once   sync.Once
 	// busy counts flushes that go on although their caller was killed; the release waits for them.
@@ -38,6 +38,14 @@ func (s *Server) newHandle(n *node, f *content.File, h *content.Handle, of conte
 	fh.unsent.Store(made)
 	s.handles.add(fh)
 	n.writes(of.Write, 1)
+	return fh
+}
+
+// openedBy notes who opened the handle. Who opens it to write may start programs before it writes anything.
+func (fh *fileHandle) openedBy(tid uint32) *fileHandle {
+	if fh.write {
+		fh.writer.Store(tid)
+	}
 	return fh
 }
 

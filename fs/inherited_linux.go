@@ -8,10 +8,10 @@ import (
 )
 
 // inherited reports whether the process of the thread tid only closes what it got from its parent: the parent's thread writer
-// was the last one that wrote, and the parent still has the open file. That is what every program does that is started while
+// was the last one that wrote or opened the file to write, and the parent still has the open file. That is what every program does that is started while
 // another one writes (execve(2) closes descriptors): it says nothing about what was written.
 func inherited(tid, writer uint32, d description) bool {
-	return tid != 0 && writer != 0 && tid != writer && aside(func() bool { return leftToParent(tid, writer, d) })
+	return tid != 0 && writer != 0 && tid != writer && aside(parentBound, func() bool { return leftToParent(tid, writer, d) })
 }
 
 func leftToParent(tid, writer uint32, d description) bool {

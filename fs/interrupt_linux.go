@@ -13,12 +13,18 @@ import (
 // The kernel holds a lock of a process while it runs execve(2), closing descriptors included, and whoever reads its
 // /proc/PID/stat or /proc/PID/fd waits for that lock, uninterruptibly. A close of a file of ours at that moment waits for us: to
 // look on the way to the answer would be a deadlock. So such looks are made aside, few at a time, and one that
-// takes longer than lookBound proves nothing.
-const lookBound = 100 * time.Millisecond
+// takes longer than its bound proves nothing.
+const (
+	// lookBound is for looks at who makes the call.
+	lookBound = 100 * time.Millisecond
+	// parentBound is for looks at the descriptors of another process than the one that closes. That one is hardly ever in
+	// execve(2) itself, so that a look is only as slow as the machine is busy.
+	parentBound = time.Second
+)
 
 var looks = make(chan struct{}, 8) // a place for each look under way
 
-func aside(look func() bool) bool {
+func aside(within time.Duration, look func() bool) bool {
 	select {
 	case looks <- struct{}{}:
 	default:
@@ -29,7 +35,7 @@ func aside(look func() bool) bool {
 		defer func() { <-looks }()
 		answer <- look()
 	}()
-	bound := time.NewTimer(lookBound)
+	bound := time.NewTimer(within)
 	defer bound.Stop()
 	select {
 	case yes := <-answer:
@@ -44,7 +50,7 @@ func callerKilled(tid uint32) bool {
 	if tid == 0 {
 		return false
 	}
-	return aside(func() bool {
+	return aside(lookBound, func() bool {
 		if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid)); err == nil && deadlyPending(status) {
 			return true
 		}
@@ -56,7 +62,7 @@ func callerKilled(tid uint32) bool {
 // holdsOpen reports whether the process of a thread has another descriptor of an open file of ours. The links in /proc
 // are only read: to follow one would be a request to ourselves.
 func holdsOpen(tid uint32, d description) bool {
-	return tid != 0 && aside(func() bool { return listsOpen(fmt.Sprintf("/proc/%d", tid), d) })
+	return tid != 0 && aside(lookBound, func() bool { return listsOpen(fmt.Sprintf("/proc/%d", tid), d) })
 }
 
 func listsOpen(proc string, d description) bool {

@@ -106,7 +106,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		return nil, nil, 0, n.srv.fail("create", path, err)
 	}
 	c.n.fillEntry(c.e, out)
-	return c.n.EmbeddedInode(), c.h, c.n.fuseFlags(of, pool.Entry{}, true), 0
+	return c.n.EmbeddedInode(), c.h.openedBy(callerOf(ctx)), c.n.fuseFlags(of, pool.Entry{}, true), 0
 }
 
 func (n *node) create(ctx context.Context, name string, of content.OpenFlags, mode uint32, exclusive bool) (created, error) {

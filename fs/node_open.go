@@ -230,7 +230,7 @@ func (n *node) openHandle(ctx context.Context, f *content.File, of content.OpenF
 	if err != nil {
 		return nil, s.fail("open", path, err)
 	}
-	return s.newHandle(n, f, h, of, empty), 0
+	return s.newHandle(n, f, h, of, empty).openedBy(callerOf(ctx)), 0
 }
 
 // openFlags reads the flags of open(2).

@@ -63,7 +63,7 @@ func TestLimits(t *testing.T) {
 		memory  = 16 << 20
 		staging = 24 << 20
 	)
-	users := pick[int64](8, 24) // of each kind. With 24 a standstill was seen, see "Known" in docs/RELIABILITY.md
+	users := pick[int64](24, 24) // of each kind. With 24 a standstill was seen, see "Known" in docs/RELIABILITY.md
 	s := lab.Start(t, lab.Options{Kind: lab.VSFTPD})
 	content := randomBytes(71, 3<<20)
 	for i := range users {

@@ -10,7 +10,7 @@ import (
 // is heard again those behind it wait shorter and shorter, together about twice firstPatience; what nobody asks gathers
 // patience again. Connecting goes on beside them and takes the time that it needs.
 const (
-	firstPatience = 1500 * time.Millisecond
+	firstPatience = time.Second
 	leastPatience = 20 * time.Millisecond
 )
 

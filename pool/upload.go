@@ -145,6 +145,9 @@ func (u *upload) why(cause error) error {
 	ctx, cancel := context.WithTimeout(u.p.ctx, min(whyBound, u.p.cfg.Timeout))
 	defer cancel()
 	_, err := d.Finish(ctx)
+	if transportKind(err) == KindTimeout {
+		u.p.silence.begin(u.p.now())
+	}
 	u.p.release(c)
 	return u.verdict(err, cause)
 }
@@ -213,11 +216,8 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 		}
 		u.p.release(c)
 		c = nil
-		if !lost || ctx.Err() != nil {
-			return FinishResult{}, u.finishFailed(ctx, err)
-		}
-		// The server's word was lost on the way: what it stored tells.
-		if !u.stored(ctx, size) {
+		// If the server's word was lost on the way, what it stored tells.
+		if !lost || ctx.Err() != nil || d.Stuck() || !u.stored(ctx, size) {
 			return FinishResult{}, u.finishFailed(ctx, err)
 		}
 		u.p.log.Info("the end of an upload was not heard, but all of it arrived", "path", u.name, "size", size, "err", err)

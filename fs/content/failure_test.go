@@ -97,6 +97,38 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestTornContentDoesNotReplace: after a write that failed the old content stays, also when the server would take the rest by
+// then, until the program has written what it could not.
+func TestTornContentDoesNotReplace(t *testing.T) {
+	for name, again := range map[string]bool{"given up": false, "written again": true} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, quirks{disk: 2 << 20})
+			old := pattern(9, 100_000)
+			k.srv.put("/a", string(old))
+			_, f, h := k.existing("/a", OpenFlags{Write: true, Truncate: true})
+			var got []byte
+			var err error
+			for n := 0; err == nil; got = append(got, pattern(int64(len(got)), 1<<16)[:n]...) {
+				n, err = h.WriteAt(bg, pattern(int64(len(got)), 1<<16), int64(len(got)))
+			}
+			k.srv.set(func(q *quirks) { q.disk = 0 })
+			if err := h.Flush(bg, nil); kind(err) != pool.KindNoSpace {
+				t.Fatalf("close: %v", err)
+			}
+			same(t, "server", []byte(k.srv.content("/a")), old)
+			if !again {
+				h.Release()
+				f.Close()
+				same(t, "server", []byte(k.srv.content("/a")), old)
+				return
+			}
+			got = append(got, k.fill(h, int64(len(got)), 1<<16, 1<<16)...)
+			k.done(f, h)
+			same(t, "server", []byte(k.srv.content("/a")), got)
+		})
+	}
+}
+
 func TestDiskFullStaged(t *testing.T) {
 	k := newKit(t, quirks{disk: 1500_000})
 	old := pattern(9, 1_000_000)

@@ -64,6 +64,7 @@ type File struct {
 	mode       *uint32        // what a new file, or the temporary one, is given without being asked
 	mtime      time.Time
 	broken     error // the content is lost; every flush says so until the file is emptied or let go
+	torn       error // the write that failed last, of new content for an existing file: it must not replace the old so
 	gone       bool  // unlinked
 
 	writes   uint64 // changes made by applications

@@ -163,7 +163,17 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 	if err != nil {
 		f.fault(h, err)
 	}
+	f.tear(err)
 	return n, err
+}
+
+// tear notes whether the last write failed. New content of an existing file that lacks a write is not what its program meant:
+// the old content stays until the program has written what it could not, or has emptied the file again.
+func (f *File) tear(err error) {
+	f.torn = nil
+	if f.exists && f.own && f.base.Size > 0 {
+		f.torn = err
+	}
 }
 
 // touched notes a change by an application.
@@ -244,7 +254,7 @@ func (f *File) lastWriter(h *Handle) {
 		err := f.err
 		told := err != nil && h.seen == f.errSeq
 		f.mu.Unlock()
-		if f.writes != f.pushed || !f.exists && f.pushed == 0 {
+		if f.torn == nil && (f.writes != f.pushed || !f.exists && f.pushed == 0) {
 			err, told = f.push(f.s.ctx, nothingToCome), false
 		}
 		if f.dirty() {

@@ -21,6 +21,9 @@ func (f *File) push(ctx context.Context, more func() bool) error {
 	if f.lost() {
 		return changed(f.path())
 	}
+	if f.torn != nil {
+		return f.torn
+	}
 	f.busy(true)
 	defer f.busy(false)
 	before := f.pushed

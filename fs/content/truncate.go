@@ -113,7 +113,7 @@ func (f *File) empty(ctx context.Context) error {
 	if f.stg != nil {
 		f.dropStage()
 	}
-	f.size, f.broken, f.restarts, f.reads = 0, nil, 0, 0
+	f.size, f.broken, f.torn, f.restarts, f.reads = 0, nil, nil, 0, 0
 	if f.win != nil {
 		f.win.reset(0)
 	}

@@ -228,7 +228,7 @@ func (f *File) revert() {
 	if f.backup != nil {
 		_ = f.restoreOld(f.s.ctx, errLost) // the failure was told or logged
 	}
-	f.beside, f.temp, f.broken, f.inPlace = false, nil, nil, false
+	f.beside, f.temp, f.broken, f.torn, f.inPlace = false, nil, nil, nil, false
 	f.want, f.own, f.settled = pool.Attrs{}, false, true
 	if e, err := f.s.cfg.Remote.Stat(f.s.ctx, f.path()); err == nil && e.Size >= 0 {
 		e.Type = pool.TypeFile

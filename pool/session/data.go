@@ -34,6 +34,7 @@ type Data struct {
 	eof      bool  // the peer's end of data was read
 	sent     int64 // bytes handed to the transport
 	ioErr    error // the first failure of Read or Write
+	left     int   // bytes of an upload that the peer had not acknowledged when it was closed
 	drained  chan struct{}
 	drainErr error // set before drained is closed
 
@@ -177,6 +178,7 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	defer stop()
 	if d.upload {
 		d.endUpload(ctx, bound)
+		d.left = unsent(d.conn.Conn)
 	} else if d.ch.tls != nil {
 		_ = d.ch.tls.CloseWrite()
 	}
@@ -186,8 +188,8 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 		// The server is done with the channel: the next one may be asked for ahead of the reply.
 		_ = d.s.prepare(wire.Background(ctx))
 	}
-	if errors.Is(d.ioErr, wire.ErrTimeout) || errors.Is(d.ioErr, os.ErrDeadlineExceeded) {
-		bound = abortTimeout // the server had its time
+	if d.timedOut() {
+		bound = lateWord // the server had its time
 	}
 	reply, err := d.finalReply(wire.WithBound(ctx, bound))
 	d.leave()
@@ -205,6 +207,17 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	}
 	return reply, nil
 }
+
+// lateWord is how long the server's last word is waited for when the data got no further: it may be here already.
+const lateWord = 250 * time.Millisecond
+
+// timedOut says that the data, or its end, got no further within its bound.
+func (d *Data) timedOut() bool {
+	return errors.Is(d.ioErr, wire.ErrTimeout) || errors.Is(d.ioErr, os.ErrDeadlineExceeded)
+}
+
+// Stuck says of a Finish that failed that the peer has not taken all data within the bound: it cannot have stored them.
+func (d *Data) Stuck() bool { return d.timedOut() && d.left > 0 }
 
 // endUpload says that there is no more, and waits until the server has heard it.
 func (d *Data) endUpload(ctx context.Context, bound time.Duration) {
@@ -230,7 +243,7 @@ func (d *Data) endUpload(ctx context.Context, bound time.Duration) {
 // awaitDrain waits for the peer's end of data. What still lies in our socket's send queue is progress as long as it gets
 // less.
 func (d *Data) awaitDrain(ctx context.Context, bound time.Duration) error {
-	tick := time.NewTicker(max(bound/8, time.Millisecond))
+	tick := time.NewTicker(lookEvery(bound))
 	defer tick.Stop()
 	queued, since := unsent(d.conn.Conn), time.Now()
 	for {
@@ -243,7 +256,7 @@ func (d *Data) awaitDrain(ctx context.Context, bound time.Duration) error {
 			if q := unsent(d.conn.Conn); q < queued {
 				queued, since = q, now
 			}
-			if now.Sub(since) > bound {
+			if now.Sub(since) >= bound {
 				return wire.ErrTimeout
 			}
 		}

@@ -55,15 +55,18 @@ func (r boundedReader) Read(p []byte) (int, error) {
 	return r.c.Conn.Read(p)
 }
 
-// writeLooks is how often, within the bound, a write that cannot go on looks whether the send queue gets shorter.
-const writeLooks = 8
+// lookEvery is how often a transfer that does not go on looks whether the send queue gets shorter: often enough that the
+// bound is kept within a fraction of a second.
+func lookEvery(bound time.Duration) time.Duration {
+	return min(max(bound/8, time.Millisecond), 200*time.Millisecond)
+}
 
 // Write sends all of p. It goes on as long as the peer takes anything of what is queued: on a slow line the kernel has room
 // again only when a good part of a long queue has left.
 func (c *dataConn) Write(p []byte) (int, error) {
 	queued, since, sent := -1, time.Now(), 0
 	for {
-		_ = c.SetWriteDeadline(time.Now().Add(c.timeout / writeLooks))
+		_ = c.SetWriteDeadline(time.Now().Add(lookEvery(c.timeout)))
 		n, err := c.Conn.Write(p[sent:])
 		sent += n
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -27,6 +27,8 @@ type TransferRequest struct {
 	// Next makes a spare data channel for the following transfer as soon as this one allows: Finish leaves it on its way
 	// and costs nothing more.
 	Next bool
+
+	late bool // the ClientHello waits for the 1xx
 }
 
 func (r TransferRequest) upload() bool {
@@ -58,10 +60,14 @@ func (s *Session) Transfer(ctx context.Context, r TransferRequest) (*Data, error
 	const tries = 3 // a stale spare and a ClientHello that came too early may meet
 	for n := 1; ; n++ {
 		d, err := s.transfer(ctx, r)
+		if err == nil && r.late {
+			s.learn(func(i *Info) { i.Quirks.LateClientHello = true })
+		}
 		var again *againError
 		if !errors.As(err, &again) {
 			return d, err
 		}
+		r.late = r.late || again.late
 		if n == tries || s.line.Err() != nil || ctx.Err() != nil {
 			return nil, again.err
 		}
@@ -69,7 +75,10 @@ func (s *Session) Transfer(ctx context.Context, r TransferRequest) (*Data, error
 }
 
 // againError marks a failure whose cause is known and removed: the transfer did not begin and may be tried again.
-type againError struct{ err error }
+type againError struct {
+	err  error
+	late bool // the ClientHello may have come too early: if it succeeds behind the 1xx, that is what this server needs
+}
 
 func (e *againError) Error() string { return e.err.Error() }
 func (e *againError) Unwrap() error { return e.err }
@@ -138,7 +147,7 @@ func (s *Session) transferCold(ctx context.Context, r TransferRequest, cmds []st
 		cause := s.refusal(cmd, reply)
 		if reply.Code >= 500 && s.remote.IP.To4() != nil { // announced and not known: PASV it is
 			s.learn(func(i *Info) { i.Quirks.NoEPSV = true })
-			cause = &againError{cause}
+			cause = &againError{err: cause}
 		}
 		return nil, s.unconnected(ctx, r, rest, cause)
 	}
@@ -173,7 +182,7 @@ func (s *Session) unconnected(ctx context.Context, r TransferRequest, pending []
 
 // begin goes on once the channel is there and the commands are written.
 func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pending []*wire.Pending) (*Data, error) {
-	ch.late = s.quirks().LateClientHello
+	ch.late = r.late || s.quirks().LateClientHello
 	if !ch.late {
 		ch.start()
 	}
@@ -227,7 +236,7 @@ func (s *Session) refused(d *Data, err error, r wire.Reply) error {
 	if r.Code == 425 || r.Code == 426 {
 		d.ch.discard()
 		if d.ch.old {
-			return &againError{err}
+			return &againError{err: err}
 		}
 		return err
 	}
@@ -242,7 +251,11 @@ func (s *Session) secured(ctx context.Context, d *Data) (*Data, error) {
 		s.line.CountWait(ctx)
 	}
 	d.ch.start()
-	bound := time.NewTimer(s.cfg.Timeout)
+	patience := s.cfg.Timeout
+	if !d.ch.late {
+		patience /= 2 // there is another way to try
+	}
+	bound := time.NewTimer(patience)
 	defer bound.Stop()
 	select {
 	case <-d.ch.secured:
@@ -285,10 +298,9 @@ func (s *Session) unsecured(d *Data, cause error) error {
 	case err != nil && reply.Code == 0:
 		return s.explain(cmp.Or(s.line.Err(), cause))
 	case early && d.ch.old:
-		return &againError{cause}
+		return &againError{err: cause}
 	case early && reply.Code != 522:
-		s.learn(func(i *Info) { i.Quirks.LateClientHello = true })
-		return &againError{cause}
+		return &againError{err: cause, late: true}
 	case reply.Refused():
 		return s.refusal(d.cmd, reply)
 	}
