@@ -62,8 +62,8 @@ func TestLimits(t *testing.T) {
 		conns   = 3
 		memory  = 16 << 20
 		staging = 24 << 20
+		users   = int64(24) // of each kind
 	)
-	users := pick[int64](24, 24) // of each kind. With 24 a standstill was seen, see "Known" in docs/RELIABILITY.md
 	s := lab.Start(t, lab.Options{Kind: lab.VSFTPD})
 	content := randomBytes(71, 3<<20)
 	for i := range users {
