@@ -145,16 +145,24 @@ func take(replies *[]wire.Reply, there bool) *wire.Reply {
 	return r
 }
 
+// ask sends one command.
+func (c *conn) ask(ctx context.Context, cmd string) (*wire.Reply, error) {
+	replies, err := c.flight(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &replies[0], nil
+}
+
 // judgeMode reads the reply to the first method, and tries the others while the server does not know them.
 func (p *Pool) judgeMode(ctx context.Context, c *conn, abs string, mode uint32, methods []modeMethod, r *wire.Reply) error {
 	for i, m := range methods {
 		cmd := m.command(abs, mode)
 		if i > 0 {
-			replies, err := c.flight(ctx, cmd)
-			if err != nil {
+			var err error
+			if r, err = c.ask(ctx, cmd); err != nil {
 				return err
 			}
-			r = &replies[0]
 		}
 		if r.OK() {
 			p.learnMode(m)
@@ -184,11 +192,10 @@ func (p *Pool) judgeTime(ctx context.Context, c *conn, abs string, isDir bool, t
 	for i, m := range methods {
 		cmd := m.command(abs, t)
 		if i > 0 {
-			replies, err := c.flight(ctx, cmd)
-			if err != nil {
+			var err error
+			if r, err = c.ask(ctx, cmd); err != nil {
 				return err
 			}
-			r = &replies[0]
 		}
 		if r.OK() {
 			p.learnTime(m, isDir)

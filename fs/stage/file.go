@@ -164,7 +164,7 @@ func (f *File) storeLocked(p []byte, off int64) (int, error) {
 		if n > 0 {
 			end = max(end, off+int64(n))
 		}
-		_ = f.data.Truncate(end)
+		err = errors.Join(err, f.data.Truncate(end))
 	}
 	return n, err
 }

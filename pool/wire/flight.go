@@ -174,19 +174,26 @@ func (p *Pending) waitOn(ctx context.Context) (Reply, error) {
 }
 
 // WaitFinal gives the final reply, passing over preliminary ones.
-func (p *Pending) WaitFinal(ctx context.Context) (Reply, error) { return p.waitFinal(ctx, false) }
+func (p *Pending) WaitFinal(ctx context.Context) (Reply, error) {
+	counted := false
+	return p.waitFinal(ctx, &counted)
+}
 
 // JoinFinal is WaitFinal for a reply that comes in a round trip that was counted already: nothing was sent since that
 // the server waits for.
-func (p *Pending) JoinFinal(ctx context.Context) (Reply, error) { return p.waitFinal(ctx, true) }
+func (p *Pending) JoinFinal(ctx context.Context) (Reply, error) {
+	counted := true
+	return p.waitFinal(ctx, &counted)
+}
 
-func (p *Pending) waitFinal(ctx context.Context, counted bool) (Reply, error) {
+// waitFinal counts a wait unless counted says that it was; it is set when it is.
+func (p *Pending) waitFinal(ctx context.Context, counted *bool) (Reply, error) {
 	for {
 		r, ok := p.next()
 		if !ok {
-			if !counted {
+			if !*counted {
 				p.c.CountWait(ctx)
-				counted = true
+				*counted = true
 			}
 			var err error
 			if r, err = p.await(ctx); err != nil {
@@ -318,23 +325,11 @@ func Begin(ctx context.Context, pending []*Pending) (told []Reply, first Reply, 
 func collect(ctx context.Context, pending []*Pending) (_ []Reply, counted bool, _ error) {
 	replies := make([]Reply, 0, len(pending))
 	for _, p := range pending {
-		for {
-			r, ok := p.next()
-			if !ok {
-				if !counted {
-					p.c.CountWait(ctx)
-					counted = true
-				}
-				var err error
-				if r, err = p.await(ctx); err != nil {
-					return replies, counted, err
-				}
-			}
-			if !r.Preliminary() {
-				replies = append(replies, r)
-				break
-			}
+		r, err := p.waitFinal(ctx, &counted)
+		if err != nil {
+			return replies, counted, err
 		}
+		replies = append(replies, r)
 	}
 	return replies, counted, nil
 }
