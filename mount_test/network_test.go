@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -280,5 +281,47 @@ func TestNetworkSwitch(t *testing.T) {
 			must(t, out.Close())
 			onServer(t, s, fmt.Sprint("written", i), content)
 		})
+	}
+}
+
+// TestNothingComesLate: a command whose outcome the program was told is not known must not arrive later, when the network is
+// back and the program has gone on: it would undo what was acknowledged since.
+func TestNothingComesLate(t *testing.T) {
+	w := newWires(t)
+	s := w.start(lab.ProFTPD)
+	const files = 6
+	for i := range files {
+		serve(t, s, fmt.Sprint("f", i), randomBytes(uint64(i), 10_000))
+	}
+	m := w.mount(s, "timeout=8s")
+	m.keeps = true
+	var all sync.WaitGroup
+	for i := range files { // so that there are connections to lose
+		all.Go(func() { _, _ = os.ReadFile(m.path(fmt.Sprint("f", i))) })
+	}
+	all.Wait()
+	for round := range files {
+		w.silent()
+		for i := range 1 + round { // the first waits for timeout, those behind it less: theirs are the commands still under way
+			if err := os.Remove(m.path(fmt.Sprint("f", i))); !told(err) {
+				t.Errorf("remove without a network: %v", err)
+			}
+		}
+		w.whole()
+		content := randomBytes(uint64(100+round), 10_000)
+		for i := range files {
+			name := fmt.Sprint("f", i)
+			var err error
+			for start := time.Now(); time.Since(start) < grace; {
+				if err = os.WriteFile(m.path(name), content, 0o644); !told(err) {
+					break
+				}
+			}
+			must(t, err)
+		}
+		time.Sleep(8 * time.Second) // what still comes has come
+		for i := range files {
+			onServer(t, s, fmt.Sprint("f", i), content)
+		}
 	}
 }

@@ -100,7 +100,7 @@ func (f *flow) read(from *net.TCPConn, line chan<- chunk, dir Direction) {
 // write delivers what is due, and lets the faults happen where they were ordered.
 func (f *flow) write(to *net.TCPConn, line <-chan chunk, dir Direction) {
 	for c := range line {
-		if !pause(time.Until(c.due), f.over) || !f.gate.wait(f.over) {
+		if !pause(time.Until(c.due), f.over) || !f.pass(dir) {
 			f.reset() // lets the reader end
 			continue
 		}
@@ -131,10 +131,21 @@ func (f *flow) deliver(to *net.TCPConn, p []byte, dir Direction) bool {
 			return true
 		}
 		f.suffer(fault)
-		if !f.gate.wait(f.over) {
+		if !f.pass(dir) {
 			return false
 		}
 	}
+}
+
+// pass waits until the gate is open. Bytes of a sender that reset the connection while it was shut are lost, as they are on
+// a line that lets nothing pass: the kernel of who resets does not send them again.
+func (f *flow) pass(dir Direction) bool {
+	from := f.client
+	if dir == Down {
+		from = f.server
+	}
+	frozen := f.gate.wasShut(dir)
+	return f.gate.wait(f.over) && (!frozen || !wasReset(from))
 }
 
 func (f *flow) put(to *net.TCPConn, p []byte, dir Direction) bool {
@@ -217,6 +228,8 @@ func pause(d time.Duration, over <-chan struct{}) bool {
 type gate struct {
 	mu     sync.Mutex
 	opened chan struct{} // nil: open; guarded by mu
+	shuts  int           // how often it was shut; guarded by mu
+	seen   [2]int        // shuts, as known to each direction; guarded by mu
 }
 
 func (g *gate) shut() {
@@ -224,6 +237,7 @@ func (g *gate) shut() {
 	defer g.mu.Unlock()
 	if g.opened == nil {
 		g.opened = make(chan struct{})
+		g.shuts++
 	}
 }
 
@@ -234,6 +248,15 @@ func (g *gate) open() {
 		close(g.opened)
 		g.opened = nil
 	}
+}
+
+// wasShut says whether the gate was shut since it was asked last for that direction, or is.
+func (g *gate) wasShut(dir Direction) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	was := g.seen[dir] != g.shuts || g.opened != nil
+	g.seen[dir] = g.shuts
+	return was
 }
 
 // wait returns true when the gate is open, false when over is closed.

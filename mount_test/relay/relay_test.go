@@ -118,6 +118,29 @@ func TestResetOfOneEndReachesTheOther(t *testing.T) {
 	}
 }
 
+// What somebody sent into a frozen line and gave up with a reset never arrives; what he sent and closed in order does.
+func TestFreezeLosesWhatWasGivenUp(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		e := newEcho(t, relay.Options{})
+		client, server := e.dial(t)
+		send(t, client, "before")
+		expect(t, server, "before")
+		e.relay.FreezeAll(relay.Any)
+		send(t, client, "late")
+		if reset {
+			if err := client.SetLinger(0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client.Close()
+		e.relay.ResumeAll()
+		b, err := io.ReadAll(server)
+		if reset && (len(b) > 0 || !errors.Is(err, syscall.ECONNRESET)) || !reset && (string(b) != "late" || err != nil) {
+			t.Errorf("reset %v: server read %q, %v", reset, b, err)
+		}
+	}
+}
+
 func TestFaultsAtByteCounts(t *testing.T) {
 	for _, c := range []struct {
 		do   relay.Action

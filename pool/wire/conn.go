@@ -187,8 +187,14 @@ func (c *Conn) fail(err error) {
 		return
 	}
 	c.err = err
+	given := len(c.queue) > 0
 	close(c.dead)
 	c.mu.Unlock()
+	if t, ok := c.raw.(*net.TCPConn); ok && given {
+		// What was given up must not arrive any more: after a close in order the kernel goes on sending it to a peer that
+		// is out of reach, and when that is back it would undo what was done on another connection meanwhile.
+		_ = t.SetLinger(0)
+	}
 	_ = c.raw.Close() // wakes the reader and a blocked writer
 }
 

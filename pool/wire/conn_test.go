@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/textproto"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,51 @@ func TestFlightKeepsOrderBeyondTheOutstandingLimit(t *testing.T) {
 	}
 	if n := c.Outstanding(); n != 0 {
 		t.Errorf("%d commands outstanding", n)
+	}
+}
+
+// TestGivenUp: a command without a reply is taken back from the kernel, by a reset; without one the end is in order.
+func TestGivenUp(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, waiting := range []bool{false, true} {
+		ours, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &peer{Conn: theirs, br: bufio.NewReader(theirs)}
+		c, greeting, err := New(ours, nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.say("220 hello\r\n")
+		if _, err := greeting.WaitFinal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waiting {
+			ctx, cancel := context.WithCancel(t.Context())
+			flight := make(chan error, 1)
+			go func() { _, err := c.Flight(ctx, "DELE f"); flight <- err }()
+			if cmd, err := p.br.ReadString('\n'); err != nil || cmd != "DELE f\r\n" {
+				t.Fatal(cmd, err)
+			}
+			cancel()
+			if err := <-flight; err == nil {
+				t.Error("a reply that nobody gave")
+			}
+		}
+		c.Close()
+		if _, err := p.br.ReadByte(); errors.Is(err, io.EOF) == waiting || errors.Is(err, syscall.ECONNRESET) != waiting {
+			t.Errorf("command waiting %v: the server reads %v", waiting, err)
+		}
+		theirs.Close()
 	}
 }
 
