@@ -106,6 +106,15 @@ func TestLimitIsLearned(t *testing.T) {
 	}
 }
 
+// dialed waits until no connection is being made any more.
+func dialed(e *env) Connections {
+	s := e.Stats().Connections
+	for deadline := time.Now().Add(20 * time.Second); s.Dialing > 0 && time.Now().Before(deadline); s = e.Stats().Connections {
+		time.Sleep(time.Millisecond)
+	}
+	return s
+}
+
 // Servers also refuse a connection too many at the password, and without a word.
 func TestLimitTexts(t *testing.T) {
 	for name, refuse := range map[string]func(c *fakeConn, verb string) bool{
@@ -129,10 +138,7 @@ func TestLimitTexts(t *testing.T) {
 			if err := g.Wait(); err != nil {
 				t.Error(err)
 			}
-			s := e.Stats().Connections
-			for deadline := time.Now().Add(20 * time.Second); s.Dialing > 0 && time.Now().Before(deadline); s = e.Stats().Connections {
-				time.Sleep(time.Millisecond) // the reads may be over before the last of those was refused
-			}
+			s := dialed(e) // the reads may be over before the last one was refused
 			if s.LearnedLimit != 1 || s.Open != 1 {
 				t.Errorf("connections %+v", s)
 			}
@@ -163,17 +169,18 @@ func TestLimitTexts(t *testing.T) {
 			d.Close()
 		}
 		grow()
-		if s := e.Stats().Connections; s.LearnedLimit != 1 {
+		if s := dialed(e); s.LearnedLimit != 1 {
 			t.Errorf("after the refusal: %+v", s)
 		}
 		clock.move(firstGrowth - time.Second)
 		grow()
+		dialed(e)
 		if n := f.connections(); n != 2 {
 			t.Errorf("%d connections made before it was time", n)
 		}
 		clock.move(2 * time.Second)
 		grow()
-		if s := e.Stats().Connections; s.Open != 2 || f.connections() != 3 {
+		if s := dialed(e); s.Open != 2 || f.connections() != 3 {
 			t.Errorf("not tried again: %+v, %d connections made", s, f.connections())
 		}
 	})
