@@ -35,6 +35,11 @@ type Remote interface {
 	KeepsName(ctx context.Context, path string) error
 }
 
+// LinkTimes keeps the modification times of symlinks, which no server can set. e is what was told of the link last.
+type LinkTimes interface {
+	SetLinkTime(path string, e pool.Entry, t time.Time) error
+}
+
 // Metadata is what nodes ask of names and attributes. *cache.Cache is one.
 type Metadata interface {
 	Lookup(ctx context.Context, path string) (pool.Entry, error)
@@ -61,6 +66,7 @@ type Config struct {
 	Mountpoint string // an existing folder
 	Source     string // what mount(8) and df(1) show as the device; no secrets
 	Remote     Remote
+	Links      LinkTimes // nil: lutimes(2) of a symlink fails with EOPNOTSUPP
 	Cache      Metadata
 	Content    *content.Store
 	// Root is the server's path of the mount's root, as the server writes absolute paths; "" when they are the same. Targets of

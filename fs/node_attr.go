@@ -272,7 +272,8 @@ func wanted(in *fuse.SetAttrIn, truncate bool, now time.Time) pool.Attrs {
 func (n *node) setAttrs(ctx context.Context, a pool.Attrs) syscall.Errno {
 	s := n.srv
 	path, _ := n.Path()
-	if n.kind != pool.TypeFile && n.kind != pool.TypeDir {
+	link := n.kind == pool.TypeSymlink && s.cfg.Links != nil && a.Mode == nil
+	if n.kind != pool.TypeFile && n.kind != pool.TypeDir && !link {
 		// Every command that sets attributes follows a link and changes what it points to.
 		return syscall.EOPNOTSUPP
 	}
@@ -303,7 +304,17 @@ func (n *node) setAttrsAt(ctx context.Context, a pool.Attrs) error {
 		return syscall.ESTALE
 	}
 	e, known := s.cfg.Cache.Peek(path)
-	if err := s.cfg.Remote.SetAttrs(ctx, path, n.kind == pool.TypeDir, a); err != nil {
+	set := func() error { return s.cfg.Remote.SetAttrs(ctx, path, n.kind == pool.TypeDir, a) }
+	if n.kind == pool.TypeSymlink {
+		set = func() error {
+			e, err := s.cfg.Cache.Lookup(ctx, path)
+			if err != nil {
+				return err
+			}
+			return s.cfg.Links.SetLinkTime(path, e, *a.ModTime)
+		}
+	}
+	if err := set(); err != nil {
 		s.cfg.Cache.Forget(path)
 		return err
 	}

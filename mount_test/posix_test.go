@@ -3,6 +3,8 @@
 package mount_test
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +36,10 @@ var posixFails = map[string][]lab.Kind{
 	"SetattrSymlink":  nil,
 }
 
-// TestPosix runs go-fuse's own suite on a mount of each server.
+// emulated are the tests that pass with emulate=mode+mtime where they fail without it.
+var emulated = map[lab.Kind]string{lab.ProFTPD: "SetattrSymlink"}
+
+// TestPosix runs go-fuse's own suite on a mount of each server, and once more with emulate= where that makes a difference.
 func TestPosix(t *testing.T) {
 	suite, err := posixBinary()
 	if err != nil {
@@ -43,21 +48,31 @@ func TestPosix(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(filepath.Dir(suite)) })
 	each(t, anyServer, func(t *testing.T, c cell) {
 		s := c.start(t)
-		makeServed(t, s, "posix")
-		m := mountServer(t, s)
-		out, err := output(exec.Command(suite, "-posixdir="+m.path("posix"), "-test.run=TestAll", "-test.v", "-test.timeout=100s"), 2*time.Minute)
-		verdicts := regexp.MustCompile(`(?m)^ +--- (\w+): TestAll/(\w+) `).FindAllStringSubmatch(out, -1)
-		if len(verdicts) < 20 {
-			t.Fatalf("only %d tests ran: %v\n%s", len(verdicts), err, lastBytes(out, 5000))
-		}
-		for _, v := range verdicts {
-			kinds, listed := posixFails[v[2]]
-			if fails := listed && (kinds == nil || slices.Contains(kinds, c.kind)); (v[1] == "FAIL") != fails {
-				t.Errorf("%s: %s, expected to fail: %v", v[2], v[1], fails)
-			}
-		}
-		if t.Failed() {
-			t.Log(lastBytes(out, 8000))
+		posix(t, suite, s, posixFails)
+		if passes, ok := emulated[c.kind]; ok {
+			fails := maps.Clone(posixFails)
+			delete(fails, passes)
+			posix(t, suite, s, fails, "emulate=mode+mtime", "state_dir="+stateDir(t))
 		}
 	})
+}
+
+func posix(t *testing.T, suite string, s *lab.Server, expected map[string][]lab.Kind, options ...string) {
+	dir := fmt.Sprint("posix", len(options))
+	makeServed(t, s, dir)
+	m := mountServer(t, s, options...)
+	out, err := output(exec.Command(suite, "-posixdir="+m.path(dir), "-test.run=TestAll", "-test.v", "-test.timeout=100s"), 2*time.Minute)
+	verdicts := regexp.MustCompile(`(?m)^ +--- (\w+): TestAll/(\w+) `).FindAllStringSubmatch(out, -1)
+	if len(verdicts) < 20 {
+		t.Fatalf("only %d tests ran: %v\n%s", len(verdicts), err, lastBytes(out, 5000))
+	}
+	for _, v := range verdicts {
+		kinds, listed := expected[v[2]]
+		if fails := listed && (kinds == nil || slices.Contains(kinds, s.Kind)); (v[1] == "FAIL") != fails {
+			t.Errorf("%v: %s: %s, expected to fail: %v", options, v[2], v[1], fails)
+		}
+	}
+	if t.Failed() {
+		t.Log(lastBytes(out, 8000))
+	}
 }

@@ -171,6 +171,9 @@ func (r *rooms) mount(o options.Options, mountpoint string, log *slog.Logger) er
 	if o.Umask != nil {
 		cfg.Umask, cfg.HasUmask = *o.Umask, true
 	}
+	if o.Emulate.ModTime {
+		cfg.Links = r.kept
+	}
 	var err error
 	r.server, err = fs.Mount(cfg)
 	return err

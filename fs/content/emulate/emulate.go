@@ -215,6 +215,12 @@ func (r *Remote) SetAttrs(ctx context.Context, name string, isDir bool, a pool.A
 	return r.keep(name, ours, e)
 }
 
+// SetLinkTime keeps the modification time of a symlink itself, whatever Config.ModTime says. FTP has no command for that: those
+// that set times follow links. e is what was told of the link last.
+func (r *Remote) SetLinkTime(name string, e pool.Entry, t time.Time) error {
+	return r.keep(name, pool.Attrs{ModTime: &t}, r.underlay(name, e))
+}
+
 // keep notes attributes of the object that the server describes as e.
 func (r *Remote) keep(name string, a pool.Attrs, e pool.Entry) error {
 	r.mu.Lock()

@@ -341,3 +341,31 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+func TestTimeOfALinkIsKeptHere(t *testing.T) {
+	srv := newFake()
+	srv.able = true // a server that sets times sets that of what the link leads to
+	srv.touch("/l", pool.TypeSymlink, 5)
+	r, err := New(Config{Server: srv, File: filepath.Join(t.TempDir(), "kept"), ModTime: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	want := time.Unix(43, 0).UTC()
+	for range 2 {
+		told, err := r.Stat(ctx, "/l")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.SetLinkTime("/l", told, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e, err := r.Stat(ctx, "/l"); err != nil || !e.ModTime.Equal(want) || srv.set != 0 {
+		t.Errorf("%v, %v, %d commands", e.ModTime, err, srv.set)
+	}
+	srv.touch("/l", pool.TypeSymlink, 5) // another host made it anew
+	if e, _ := r.Stat(ctx, "/l"); e.ModTime.Equal(want) {
+		t.Error("the time of an earlier link")
+	}
+}
