@@ -123,11 +123,15 @@ func (s *Session) accepted(ctx context.Context, cmds []string) error {
 	return nil
 }
 
-// pipelines says whether EPSV and the transfer command may leave together: once EPSV is known to work here.
+// pipelines says whether EPSV and the transfer command may leave together: where EPSV is what we use, once it is known to
+// work here.
 func (s *Session) pipelines() bool {
+	if s.cfg.Active || s.passiveCommand() != "EPSV" {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.epsv && !s.cfg.Active && !s.info.Quirks.NoEPSV
+	return s.epsv
 }
 
 // transferCold asks for the port in the same flight as the transfer and connects while the server waits for that: a

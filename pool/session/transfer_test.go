@@ -24,6 +24,7 @@ func startFake(t *testing.T, f *fake) (*lab.Authority, session.Config) {
 }
 
 func TestWaysToADataChannel(t *testing.T) {
+	feat := map[string]string{"FEAT": "211-Features\r\n EPSV\r\n211 End"}
 	tests := []struct {
 		name    string
 		replies map[string]string
@@ -32,6 +33,8 @@ func TestWaysToADataChannel(t *testing.T) {
 	}{
 		{"EPSV", nil, nil, "EPSV"},
 		{"PASV, its address ignored", map[string]string{"EPSV": "500 unknown"}, nil, "PASV"},
+		{"PASV, as asked for", feat, func(c *session.Config) { c.NoEPSV = true }, "PASV"},
+		{"PASV, for its address", feat, func(c *session.Config) { c.TrustPASVAddress = true }, "PASV"},
 		{"EPRT", nil, func(c *session.Config) { c.Active = true }, "EPRT"},
 		{"PORT", map[string]string{"EPRT": "502 unknown"}, func(c *session.Config) { c.Active = true }, "PORT"},
 	}
@@ -44,13 +47,17 @@ func TestWaysToADataChannel(t *testing.T) {
 			}
 			s := dial(t, cfg)
 			for i := range 3 {
-				if b, _ := fetch(t, s, session.TransferRequest{Verb: "RETR /f", Next: true}); string(b) != content {
+				// The first finds no channel made ahead, nor do those behind one that makes none.
+				if b, _ := fetch(t, s, session.TransferRequest{Verb: "RETR /f", Next: i > 0}); string(b) != content {
 					t.Fatalf("read %q", b)
 				}
 				store(t, s, session.TransferRequest{Verb: "STOR /f", Rest: int64(i)}, payload(100_000))
 			}
 			if f.count(tt.used) < 3 {
 				t.Errorf("%s was sent %d times", tt.used, f.count(tt.used))
+			}
+			if f.count("EPSV") > 0 && tt.replies["FEAT"] != "" {
+				t.Errorf("EPSV was sent %d times", f.count("EPSV"))
 			}
 			if f.count("EPSV") > 1 && tt.used == "PASV" || f.count("EPRT") > 1 && tt.used == "PORT" {
 				t.Error("a refused command was repeated")
