@@ -99,9 +99,12 @@ func rclone() string { return cmp.Or(os.Getenv("FTPSFS_RCLONE"), "rclone") }
 type result struct {
 	server, workload, client string
 	seconds                  float64
-	counts                   status // ftpsfs: counters of the run
-	late                     bool   // the program ended before the data was on the server
-	wrong                    string // what was not right in the end
+	counts                   status  // ftpsfs: counters of the run
+	cpu                      float64 // seconds of the program that mounts, its start included
+	peak                     int64   // most resident memory of it, MiB; 0: no mount
+	bytes                    int64   // that the workload moves, 0: hardly any
+	late                     bool    // the program ended before the data was on the server
+	wrong                    string  // what was not right in the end
 }
 
 // bench is one server behind its line.
@@ -157,7 +160,7 @@ func (b *bench) run() []result {
 
 // measure runs one workload once. Everything that is written goes to a folder of its own, named as the run.
 func (b *bench) measure(w workload, client, run string) result {
-	out := result{server: string(b.c.kind), workload: w.name, client: client}
+	out := result{server: string(b.c.kind), workload: w.name, client: client, bytes: w.bytes}
 	if err := os.MkdirAll(b.server.Disk(run), 0o755); err != nil {
 		b.Fatal(err)
 	}
@@ -199,11 +202,11 @@ func (b *bench) client(w workload, client, run string, out *result) (work func()
 			for name, v := range m.status() {
 				out.counts[name] = v - before[name]
 			}
-			out.counts["cpu"] = cpuSeconds(b, m.cmd.Process.Pid)
+			out.cpu, out.peak = spentBy(b, m.cmd.Process.Pid)
 			m.end()
 		}
 	case strings.HasPrefix(client, "rclone"):
-		dir, stop := b.mountRclone(strings.TrimPrefix(client, "rclone-"))
+		dir, stop := b.mountRclone(strings.TrimPrefix(client, "rclone-"), out)
 		return func() error { return w.do(b, dir, filepath.Join(dir, run)) }, stop
 	}
 	script := w.script(client)(b, run)
@@ -216,8 +219,8 @@ func (b *bench) client(w workload, client, run string, out *result) (work func()
 	}, func() {}
 }
 
-// cpuSeconds is what a process has used of the processors.
-func cpuSeconds(b testing.TB, pid int) float64 {
+// spentBy is what a process has used of the processors, in seconds, and of memory at most, in MiB.
+func spentBy(b testing.TB, pid int) (cpu float64, peak int64) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
@@ -227,11 +230,18 @@ func cpuSeconds(b testing.TB, pid int) float64 {
 	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
 		b.Fatal(err)
 	}
-	return (user + system) / 100 // USER_HZ
+	if raw, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err != nil {
+		b.Fatal(err)
+	}
+	_, most, _ := strings.Cut(string(raw), "VmHWM:")
+	if _, err := fmt.Sscan(most, &peak); err != nil {
+		b.Fatal(err)
+	}
+	return (user + system) / 100, peak >> 10 // USER_HZ; kB
 }
 
-// mountRclone mounts the server by rclone with everything left at its default.
-func (b *bench) mountRclone(mode string) (dir string, stop func()) {
+// mountRclone mounts the server by rclone with everything left at its default. stop notes in out what it spent.
+func (b *bench) mountRclone(mode string, out *result) (dir string, stop func()) {
 	dir, cache := lab.Folder(b, "ftpsfs-rclone-"), lab.Folder(b, "ftpsfs-rclone-cache-")
 	secret, err := exec.Command(rclone(), "obscure", b.server.Password).Output()
 	if err != nil {
@@ -249,6 +259,7 @@ func (b *bench) mountRclone(mode string) (dir string, stop func()) {
 		}
 	}
 	return dir, func() {
+		out.cpu, out.peak = spentBy(b, cmd.Process.Pid)
 		// It is given time to upload what it has acknowledged: only then can it be called wrong.
 		for range 5 {
 			if out, err := exec.Command("umount", dir).CombinedOutput(); err == nil {
@@ -309,7 +320,15 @@ func table(set settings, rows []result) string {
 			vain = fmt.Sprintf("%.0f", n/1024)
 		}
 		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %s | %.2f |\n", sent, r.counts[waits], r.counts[transfers],
-			r.counts[opened]+1, vain, r.counts["cpu"])
+			r.counts[opened]+1, vain, r.cpu)
+	}
+	out.WriteString("\nWhat the mounts spent, their start included:\n\n| workload | server | program | seconds | CPU s | CPU s per GiB | memory at most, MiB |\n")
+	out.WriteString(strings.Repeat("|---", 7) + "|\n")
+	for _, r := range rows {
+		if r.peak > 0 && r.bytes > 0 {
+			fmt.Fprintf(&out, "| %s | %s | %s | %.2f | %.2f | %.2f | %d |\n", r.workload, r.server, r.client, r.seconds, r.cpu,
+				r.cpu*(1<<30)/float64(r.bytes), r.peak)
+		}
 	}
 	return out.String()
 }

@@ -24,6 +24,7 @@ const inVain = "read_ahead.bytes_in_vain"
 // workload is one row of the benchmark's table.
 type workload struct {
 	name    string
+	bytes   int64                       // that it moves; 0: too few to tell what a byte costs
 	prepare func(b *bench)              // makes what is read, on the server's disk, once
 	each    func(b *bench, disk string) // makes what one run needs in its folder
 	// do works through a mount: root is the mount point, work the folder of the run in it.
@@ -44,6 +45,7 @@ var (
 	smallFiles             = pick(100, 500)
 	treeFiles              = pick(60, 300)
 	bigFile                = pick[int64](64, 256) << 20
+	longFile               = int64(256) << 20
 	hugeFile               = int64(1) << 30
 	randomReads            = pick(30, 100)
 )
@@ -66,7 +68,7 @@ var workloads = []workload{
 		lftp: func(b *bench, _ string) string { return b.lftpScript("find -l walk > listing") },
 	},
 	{
-		name: "read a large file", prepare: makeBig,
+		name: "read a large file", bytes: bigFile, prepare: makeBig,
 		do: func(b *bench, root, _ string) error {
 			return sameFile(filepath.Join(root, "big"), b.server.Disk("big"))
 		},
@@ -77,7 +79,7 @@ var workloads = []workload{
 	},
 	{
 		// What it says depends on FTPSFS_BENCH_FLOW: with a cap the file comes by several connections.
-		name: "read a file of 256 MiB", prepare: makeLong,
+		name: "read a file of 256 MiB", bytes: longFile, prepare: makeLong,
 		do: func(b *bench, root, _ string) error {
 			return sameFile(filepath.Join(root, "long"), b.server.Disk("long"))
 		},
@@ -89,7 +91,7 @@ var workloads = []workload{
 		},
 	},
 	{
-		name: "write a large file", prepare: makeBig,
+		name: "write a large file", bytes: bigFile, prepare: makeBig,
 		do: func(b *bench, _, work string) error {
 			return runProgram("cp", filepath.Join(b.local, "big"), filepath.Join(work, "big"))
 		},
@@ -253,7 +255,7 @@ func makeBig(b *bench) {
 
 func makeLong(b *bench) {
 	if absent(b.server.Disk("long")) {
-		makeFile(b, b.server.Disk("long"), 1, 256<<20)
+		makeFile(b, b.server.Disk("long"), 1, longFile)
 		b.must(os.Link(b.server.Disk("long"), filepath.Join(b.local, "long")))
 	}
 }
