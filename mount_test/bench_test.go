@@ -315,12 +315,12 @@ func table(set settings, rows []result) string {
 				sent += n
 			}
 		}
-		vain := "-" // nothing counts them
-		if n, ok := r.counts[inVain]; ok {
-			vain = fmt.Sprintf("%.0f", n/1024)
+		vain := 0.0
+		for _, name := range inVain {
+			vain += r.counts[name]
 		}
-		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %s | %.2f |\n", sent, r.counts[waits], r.counts[transfers],
-			r.counts[opened]+1, vain, r.cpu)
+		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %.0f | %.2f |\n", sent, r.counts[waits], r.counts[transfers],
+			r.counts[opened]+1, vain/1024, r.cpu)
 	}
 	out.WriteString("\nWhat the mounts spent, their start included:\n\n| workload | server | program | seconds | CPU s | CPU s per GiB | memory at most, MiB |\n")
 	out.WriteString(strings.Repeat("|---", 7) + "|\n")

@@ -18,8 +18,8 @@ import (
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 )
 
-// inVain counts bytes that were fetched ahead and that nobody read.
-const inVain = "read_ahead.bytes_in_vain"
+// inVain count bytes that were fetched ahead and that nobody read: small files, and windows and ranges of larger ones.
+var inVain = []string{"read_ahead.bytes_in_vain", "blocks.bytes_in_vain", "blocks.unread"}
 
 // workload is one row of the benchmark's table.
 type workload struct {

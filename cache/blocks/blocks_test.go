@@ -384,3 +384,38 @@ func TestTraffic(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// What was fetched and not read is counted when it is given up, unless somebody found a use for it until then.
+func TestUnreadBytes(t *testing.T) {
+	s := newStore(t, 4)
+	key := Key{File: 1}
+	h := s.NewHolder(nil)
+	defer h.Close()
+	put := func(index int64, from, to, unread int) {
+		s.PutUnread(key, index, take(t, h), from, to, unread)
+	}
+	sum := func(unread int64, vain uint64) {
+		t.Helper()
+		if st := s.Stats(); st.Unread != unread || st.BytesInVain != vain {
+			t.Errorf("%d unread, %d in vain; want %d, %d", st.Unread, st.BytesInVain, unread, vain)
+		}
+	}
+	put(0, 0, 1000, 600)
+	sum(600, 0)
+	s.Get(key, 0, make([]byte, 400), 0)
+	sum(200, 0)
+	s.Get(key, 0, make([]byte, 400), 0) // once more: as if it was the rest
+	sum(0, 0)
+	put(1, 0, 1000, 1000)
+	put(1, 200, 300, 100) // is there already
+	sum(1000, 100)
+	put(1, 900, 1500, 600) // 100 of them are
+	sum(1500, 200)
+	put(1, 5000, 5100, 100) // apart, and shorter
+	sum(1500, 300)
+	put(1, 5000, 9000, 4000) // longer: it stays
+	sum(4000, 1800)
+	s.Waste(7)
+	s.Drop(key)
+	sum(0, 5807)
+}

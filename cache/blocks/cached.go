@@ -15,6 +15,7 @@ type place struct {
 type block struct {
 	c        *Chunk
 	from, to int  // valid bytes; guarded by Store.mu
+	unread   int  // of them, those that nobody has read; guarded by Store.mu
 	pins     int  // Gets that copy now; guarded by Store.mu
 	gone     bool // no longer in the LRU; guarded by Store.mu
 }
@@ -25,15 +26,22 @@ func (s *Store) Put(key Key, index int64, c *Chunk, n int) { s.PutRange(key, ind
 // PutRange is Put for a chunk of which only the bytes from..to are valid. When a block is cached at that place already the
 // two become one where they touch; otherwise the longer one stays.
 func (s *Store) PutRange(key Key, index int64, c *Chunk, from, to int) {
+	s.PutUnread(key, index, c, from, to, 0)
+}
+
+// PutUnread is PutRange for a chunk of which nobody has read so many bytes yet: they count as fetched in vain unless Get
+// finds a use for them.
+func (s *Store) PutUnread(key Key, index int64, c *Chunk, from, to, unread int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.releaseLocked(c)
 	p := place{key, index}
-	if from >= to || s.mergedLocked(p, c, from, to) {
+	s.unread += unread
+	if from >= to || s.mergedLocked(p, c, from, to, unread) {
 		s.free = append(s.free, c)
 	} else {
 		s.lru.Remove(p) // or the LRU would overwrite it without telling us
-		s.lru.Add(p, &block{c: c, from: from, to: to})
+		s.lru.Add(p, &block{c: c, from: from, to: to, unread: unread})
 		if s.byKey[key] == nil {
 			s.byKey[key] = map[int64]struct{}{}
 		}
@@ -43,16 +51,24 @@ func (s *Store) PutRange(key Key, index int64, c *Chunk, from, to int) {
 }
 
 // mergedLocked puts from..to of c into the block that is cached at p, or finds it not worth it. false: c shall take its place.
-func (s *Store) mergedLocked(p place, c *Chunk, from, to int) bool {
+func (s *Store) mergedLocked(p place, c *Chunk, from, to, unread int) bool {
 	old, ok := s.lru.Get(p)
 	switch {
 	case !ok:
 		return false
 	case old.from <= from && to <= old.to:
+		s.wasteLocked(unread)
 		return true
 	case old.pins > 0 || from > old.to || to < old.from: // being read, or apart
-		return old.to-old.from > to-from
+		if old.to-old.from <= to-from {
+			return false
+		}
+		s.wasteLocked(unread)
+		return true
 	}
+	twice := max(0, min(to, old.to)-max(from, old.from))
+	s.wasteLocked(min(unread, twice))
+	old.unread += unread - min(unread, twice)
 	if from < old.from {
 		copy(old.c.Buf[from:old.from], c.Buf[from:old.from])
 		old.from = from
@@ -77,6 +93,9 @@ func (s *Store) Get(key Key, index int64, dst []byte, off int) (n int, ok bool) 
 	s.stats.hits++
 	b.pins++
 	to := b.to
+	used := min(b.unread, len(dst), to-off)
+	b.unread -= used
+	s.unread -= used
 	s.mu.Unlock()
 
 	n = copy(dst, b.c.Buf[off:to])
@@ -110,6 +129,19 @@ func (s *Store) Drop(key Key) {
 	s.serveLocked()
 }
 
+// Waste notes bytes that were fetched, that nobody read, and that are not worth keeping.
+func (s *Store) Waste(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.vain += uint64(n)
+}
+
+// wasteLocked notes that so many unread bytes of the cache are gone.
+func (s *Store) wasteLocked(n int) {
+	s.unread -= n
+	s.stats.vain += uint64(n)
+}
+
 // evictedLocked is the LRU's callback for every block that leaves it.
 func (s *Store) evictedLocked(p place, b *block) {
 	if m := s.byKey[p.key]; m != nil {
@@ -119,6 +151,7 @@ func (s *Store) evictedLocked(p place, b *block) {
 		}
 	}
 	b.gone = true
+	s.wasteLocked(b.unread)
 	if b.pins > 0 {
 		s.pinned++
 		return

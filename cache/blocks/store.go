@@ -15,15 +15,16 @@ type Store struct {
 	reserve int // chunks of total that only holders with nothing get
 
 	mu      sync.Mutex
-	free    []*Chunk                                      // guarded by mu
-	mapped  int                                           // chunks taken from the system; guarded by mu
-	held    int                                           // chunks in the hands of holders; guarded by mu
-	pinned  int                                           // evicted chunks that a Get still copies from; guarded by mu
-	lru     *simplelru.LRU[place, *block]                 // guarded by mu
-	byKey   map[Key]map[int64]struct{}                    // the indexes of each key in lru; guarded by mu
-	holders map[*Holder]struct{}                          // guarded by mu
-	waiters []*waiter                                     // in order of arrival; guarded by mu
-	stats   struct{ waits, hits, misses, evicted uint64 } // guarded by mu
+	free    []*Chunk                                            // guarded by mu
+	mapped  int                                                 // chunks taken from the system; guarded by mu
+	held    int                                                 // chunks in the hands of holders; guarded by mu
+	pinned  int                                                 // evicted chunks that a Get still copies from; guarded by mu
+	lru     *simplelru.LRU[place, *block]                       // guarded by mu
+	byKey   map[Key]map[int64]struct{}                          // the indexes of each key in lru; guarded by mu
+	holders map[*Holder]struct{}                                // guarded by mu
+	waiters []*waiter                                           // in order of arrival; guarded by mu
+	unread  int                                                 // cached bytes that nobody has read; guarded by mu
+	stats   struct{ waits, hits, misses, evicted, vain uint64 } // guarded by mu
 }
 
 // Stats are the gauges and counters of a Store. Sizes are bytes.
@@ -38,6 +39,9 @@ type Stats struct {
 	Hits      uint64 `json:"hits"`      // Gets that were answered
 	Misses    uint64 `json:"misses"`    // Gets that were not
 	Evictions uint64 `json:"evictions"` // cached blocks given up for room
+
+	Unread      int64  `json:"unread"`        // of what is cached, bytes that nobody has read yet
+	BytesInVain uint64 `json:"bytes_in_vain"` // fetched for readers and given up before anybody read them
 }
 
 // New gives a store that never has more than limit bytes of chunks (rounded down to chunks, at least two).
@@ -69,6 +73,9 @@ func (s *Store) Stats() Stats {
 		Hits:      s.stats.hits,
 		Misses:    s.stats.misses,
 		Evictions: s.stats.evicted,
+
+		Unread:      int64(s.unread),
+		BytesInVain: s.stats.vain,
 	}
 }
 

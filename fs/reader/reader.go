@@ -147,6 +147,7 @@ func (r *Reader) copyLocked(p []byte, pos int64, f *fetch, s *slot) int {
 	r.mu.Unlock()
 	n := copy(p, b)
 	r.mu.Lock()
+	s.read += n
 	f.unpinLocked(s)
 	r.advanceLocked(pos + int64(n))
 	return n

@@ -380,3 +380,16 @@ func TestIdleHandleGivesUpConnectionAndWindow(t *testing.T) {
 		t.Errorf("%d connections", len(srv.active))
 	}
 }
+
+// Bytes that a stream brought and nobody read are counted when it is left.
+func TestBytesInVain(t *testing.T) {
+	srv := newServer(64 * mib)
+	g := newRig(t, srv, 16*mib)
+	g.read(0, 128<<10)
+	g.read(32*mib, 128<<10)
+	g.Close()
+	st := g.store.Stats()
+	if vain := st.Unread + int64(st.BytesInVain); vain != srv.bytes-256<<10 {
+		t.Errorf("%d of %d bytes in vain, %+v", vain, srv.bytes, st)
+	}
+}

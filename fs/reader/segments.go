@@ -18,6 +18,7 @@ const (
 	proofTime  = 500 * time.Millisecond // shortest time over which a rate is taken
 	knownTime  = 150 * time.Millisecond // the same where several flows were proven to help already
 	proofBytes = 256 << 10              // and least bytes of each flow
+	maxProofs  = 3                      // in a row without success end the trial: a busy machine spoils single ones
 	behind     = 512 << 10              // a reader with more ahead of it does not wait for the line
 	worthTime  = 2 * time.Second        // what is left of a file must take one flow longer
 	leadTime   = 150 * time.Millisecond // before the end of a segment the next one is begun
@@ -38,6 +39,7 @@ type train struct {
 
 	was      int     // flows before the present number
 	rate     float64 // of those, in bytes a second
+	failed   int     // proofs in a row that they carry more than those
 	settled  bool    // flows is right
 	measured measure
 }
@@ -191,9 +193,12 @@ func (t *train) paceLocked(r *Reader) {
 	t.measured = measure{}
 	// Half of what the added flows would carry if each was as fast as one before is proof; it is far from noise.
 	if rate < t.rate*(1+float64(t.flows-t.was)/float64(t.was)/2) {
-		t.fewerLocked(r, t.was)
+		if t.failed++; t.failed == maxProofs {
+			t.fewerLocked(r, t.was)
+		}
 		return
 	}
+	t.failed = 0
 	r.line.proven(t.flows)
 	t.was, t.rate = t.flows, rate
 	i := slices.Index(steps, t.flows)

@@ -11,6 +11,7 @@ type slot struct {
 	c        *blocks.Chunk
 	index    int64
 	from, to int  // to grows while the fetch fills it; guarded by Reader.mu
+	read     int  // bytes that READs took, those taken twice counted twice; guarded by Reader.mu
 	pins     int  // READs that copy from it now; guarded by Reader.mu
 	retired  bool // given up; guarded by Reader.mu
 }
@@ -78,10 +79,12 @@ func (f *fetch) retireLocked(which func(*slot) bool) {
 			continue
 		}
 		s.retired = true
+		unread := max(0, s.to-s.from-s.read)
 		if f.discard {
 			s.c.Free()
+			f.r.cfg.Blocks.Waste(unread)
 		} else {
-			f.r.cfg.Blocks.PutRange(f.key, s.index, s.c, s.from, s.to)
+			f.r.cfg.Blocks.PutUnread(f.key, s.index, s.c, s.from, s.to, unread)
 		}
 	}
 	f.slots = slices.DeleteFunc(f.slots, func(s *slot) bool { return s.retired })
