@@ -26,7 +26,7 @@ func (c *Cache) arrivedAnswerLocked(f *flight, path string, result pool.StatResu
 	if result.Err != nil && !missing && f.asking != askTimes {
 		return
 	}
-	if c.outdatedLocked(path, f.asked) {
+	if c.outdatedLocked(path, f.asked) || missing && c.movesLocked(path) {
 		f.void = true
 		return
 	}

@@ -57,6 +57,38 @@ func (c *Cache) removedLocked(path string, seq uint64) {
 	c.weighLocked(n)
 }
 
+// Moving tells that what is at path is about to be renamed, until done is called, after Renamed. The server carries that out at some
+// moment in between: what it then says to be absent at path, or below, is so under that path alone, and must not be taken
+// along to the new one.
+func (c *Cache) Moving(path string) (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moving == nil {
+		c.moving = map[string]int{}
+	}
+	c.moving[path]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.moving[path]--; c.moving[path] == 0 {
+			delete(c.moving, path)
+		}
+	}
+}
+
+// movesLocked tells whether path, or a folder above it, is being renamed.
+func (c *Cache) movesLocked(path string) bool {
+	if len(c.moving) == 0 {
+		return false
+	}
+	for ; path != ""; path, _ = split(path) {
+		if c.moving[path] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Renamed tells that what was at from is at to now, with everything below it; what was at to before is gone. Attributes keep
 // their age.
 func (c *Cache) Renamed(from, to string) {

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,39 @@ func TestOwnChangesShowAtOnce(t *testing.T) {
 }
 
 func parentOf(path string) string { dir, _ := split(path); return dir }
+
+// TestAnAbsenceDuringARenameStaysBehind: a folder is listed ahead while it is renamed, and the server has done that already.
+func TestAnAbsenceDuringARenameStaysBehind(t *testing.T) {
+	for _, renamed := range []string{"/d/sub", "/d"} {
+		s := newServer("/d/", "/d/sub/", "/d/sub/deep/", "/d/sub/deep/x", "/d/f")
+		c, _ := newCache(t, s, nil)
+		for _, dir := range []string{"/", "/d", "/d/sub"} {
+			if _, err := c.List(ctx, dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done := c.Moving(renamed)
+		s.remove(renamed)
+		for _, p := range []string{"/new/", "/new/sub/", "/new/sub/deep/", "/new/deep/"} {
+			s.put(strings.TrimSuffix(p, "/"), pool.TypeDir, 0)
+		}
+		if _, err := c.List(ctx, "/d/sub/deep"); pool.KindOf(err) != pool.KindNotFound {
+			t.Fatalf("listed under the old name: %v", err)
+		}
+		c.Renamed(renamed, "/new")
+		done()
+		deep := "/new" + strings.TrimPrefix("/d/sub/deep", renamed)
+		if _, err := lookup(c, deep); err != nil {
+			t.Errorf("%s: %v", deep, err)
+		}
+		if _, err := lookup(c, "/d/sub/deep"); pool.KindOf(err) != pool.KindNotFound {
+			t.Errorf("still there under the old name: %v", err)
+		}
+		if len(c.moving) > 0 {
+			t.Errorf("still being renamed: %v", c.moving)
+		}
+	}
+}
 
 func TestChangedRefreshesItsAttributesOnly(t *testing.T) {
 	s := newServer("/d/", "/d/a", "/d/b")

@@ -51,6 +51,7 @@ type Metadata interface {
 	Changed(path string, e pool.Entry)
 	MadeDir(path string, e pool.Entry)
 	Removed(path string)
+	Moving(path string) (done func())
 	Renamed(from, to string)
 	Forget(path string)
 	ForgetDir(dir string)

@@ -133,6 +133,7 @@ func (r *renaming) attempt(ctx context.Context, source, target pool.Type) error 
 	}
 	done := false
 	defer func() { open.Done(done) }() // also when this panics: open files wait for it
+	defer s.cfg.Cache.Moving(r.from)() // what is listed ahead meanwhile may find nothing under the old name
 	if target == pool.TypeDir && source == pool.TypeDir && r.from != r.to {
 		err = r.overEmptyFolder(ctx, open)
 	} else {
