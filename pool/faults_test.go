@@ -452,3 +452,36 @@ func TestHostMoves(t *testing.T) {
 		t.Error("nobody asked where the host is now")
 	}
 }
+
+// A server that ends its session in the middle of a folder ends TLS in order: what came until then is not the listing.
+func TestListingThatWasCutShortInOrder(t *testing.T) {
+	for name, end := range map[string]func(c *fakeConn){
+		"session": func(c *fakeConn) { c.cut() },
+		"refusal": func(c *fakeConn) { c.say("426 Transfer aborted. Data connection closed") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.put("/a", "1")
+			f.put("/b", "2")
+			e := connectFake(t, f)
+			if l, err := e.List(e.ctx, "/"); err != nil || len(l.Entries) != 2 {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			f.script(once("MLSD", func(c *fakeConn, _ string) bool {
+				if d := c.data(); d != nil {
+					_, _ = io.WriteString(d, "type=cdir; .\r\ntype=file;size=1; a\r\n")
+					d.Close()
+				}
+				end(c)
+				return true
+			}))
+			l, err := e.List(e.ctx, "/")
+			if err != nil || len(l.Entries) != 2 {
+				t.Errorf("%+v, %v", l, err)
+			}
+			if n := f.sent("MLSD"); n < 3 {
+				t.Errorf("asked %d times", n)
+			}
+		})
+	}
+}

@@ -54,24 +54,19 @@ func (p *Pool) listOnce(ctx context.Context, op, dir string) (*Listing, error) {
 	b := p.newBudget(ctx)
 	defer b.end()
 	var l *Listing
-	var open *session.Data // complete, but for the server's last word
 	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx), data: p.server().mlst}
 	c, err := p.borrow(b, call{op: op, path: dir, claim: claim}, func(_ context.Context, c *conn) (err error) {
 		if p.server().mlst {
-			l, open, err = p.listFacts(b, c, dir)
+			l, err = p.listFacts(b, c, dir)
 		} else {
-			l, open, err = p.listLines(b, c, dir)
+			l, err = p.listLines(b, c, dir)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, p.fail(b.ctx, op, dir, err)
 	}
-	if open != nil {
-		p.settleDownload(c, open)
-	} else {
-		p.release(c)
-	}
+	p.release(c)
 	for _, line := range l.Unparsed {
 		p.log.Warn("listing: not understood", "folder", dir, "line", line)
 	}
@@ -88,35 +83,19 @@ func (p *Pool) absDir(dir string) string {
 
 // listFacts lists with MLSD (RFC 3659 section 7). Symlinks come without their targets, and on some servers those that lead nowhere
 // do not come at all: where there are links, or names that RMD told of, LIST completes the picture.
-func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, *session.Data, error) {
+//
+// The server's last word is heard before the listing is believed: one that ends its session in the middle of a folder, because its
+// control connection broke, ends TLS in order. Servers that wait for our end of the data channel before they say it get that
+// ahead, so that it comes with the last bytes.
+func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, error) {
 	var col collector
-	d, err := p.readLinesOf(b, c, session.TransferRequest{Verb: "MLSD " + p.absDir(dir), EarlyEnd: p.server().pureFTPd}, func(line string) {
-		col.add(line, listing.ParseFacts)
-	})
+	s := p.server()
+	req := session.TransferRequest{Verb: "MLSD " + p.absDir(dir), EarlyEnd: s.pureFTPd || s.linksLie, EarlyFIN: s.linksLie}
+	final, err := p.readListing(b, c, req, func(line string) { col.add(line, listing.ParseFacts) })
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if col.links == 0 && !p.hiddenIn(dir) && p.saidAll(&col, d) {
-		return col.Listing(), d, nil
-	}
-	final, err := p.endListing(b, d)
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := p.moreFacts(b, c, dir, &col, final)
-	return l, nil, err
-}
-
-// saidAll tells whether a listing is complete although the server's last word is still to come. That word comes a round trip
-// later on servers that wait for our end of the data channel, and it says nothing more: the listing has its first line, no
-// line is in doubt, and TLS says that its end is the end. Only Pure-FTPd tells in it that it cut the listing short; that one
-// gets our end of the data channel ahead of time.
-func (p *Pool) saidAll(col *collector, d *session.Data) bool {
-	if !col.dots || col.bad > 0 || p.server().pureFTPd || p.endedProperly(d) != nil || !p.memory.get().Ends {
-		return false
-	}
-	p.rememberDots()
-	return true
+	return p.moreFacts(b, c, dir, &col, final)
 }
 
 // moreFacts asks for what MLSD did not tell.
@@ -151,27 +130,19 @@ func (p *Pool) moreFacts(b *budget, c *conn, dir string, col *collector, final w
 
 // listLines lists with LIST, for servers without MLSD. Its argument would be taken for a pattern or for options, so the folder
 // is entered first, which also tells whether it is there.
-func (p *Pool) listLines(b *budget, c *conn, dir string) (*Listing, *session.Data, error) {
+func (p *Pool) listLines(b *budget, c *conn, dir string) (*Listing, error) {
 	if p.listsByStat(dir) {
 		if l, err := p.listStat(b, c, dir); l != nil || err != nil {
-			return l, nil, err
+			return l, err
 		}
 	}
-	col, d, err := p.startLines(b, c, dir)
+	col, final, err := p.readLines(b, c, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p.dataLists.Store(true)
 	p.noteSize(dir, col.Len())
-	if p.memory.get().Zone != nil && p.saidAll(col, d) {
-		return p.localTargets(dir, col.Listing()), d, nil
-	}
-	final, err := p.endListing(b, d)
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := p.moreLines(b, c, dir, col, final)
-	return l, nil, err
+	return p.moreLines(b, c, dir, col, final)
 }
 
 // localTargets gives the targets of symlinks as paths of the mount.
@@ -225,21 +196,11 @@ func truncated(final wire.Reply) bool {
 
 // readLines reads LIST of dir.
 func (p *Pool) readLines(b *budget, c *conn, dir string) (*collector, wire.Reply, error) {
-	col, d, err := p.startLines(b, c, dir)
-	if err != nil {
-		return nil, wire.Reply{}, err
-	}
-	final, err := p.endListing(b, d)
-	return col, final, err
-}
-
-// startLines is readLines without the server's last word.
-func (p *Pool) startLines(b *budget, c *conn, dir string) (*collector, *session.Data, error) {
 	var col collector
 	parser := p.listParser()
 	req := session.TransferRequest{Before: []string{"CWD " + p.absDir(dir)}, Verb: "LIST -a"}
-	d, err := p.readLinesOf(b, c, req, func(line string) { col.add(line, parser.Parse) })
-	return &col, d, err
+	final, err := p.readListing(b, c, req, func(line string) { col.add(line, parser.Parse) })
+	return &col, final, err
 }
 
 // listParser reads LIST lines in the server's zone, as far as it is known.

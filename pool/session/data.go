@@ -26,6 +26,7 @@ type Data struct {
 	upload      bool
 	next        bool
 	early       bool // a download: our close_notify goes out at once
+	earlyFIN    bool // and TCP's FIN behind it
 	joined      bool // the final reply comes in the same round trip as what was waited for last
 	background  bool
 	rw          io.ReadWriter // TLS, or conn in clear
@@ -72,6 +73,9 @@ func (d *Data) open() {
 		d.conn.bounded.Store(true)
 		if d.early && d.ch.tls != nil && d.ch.tls.ConnectionState().Version == tls.VersionTLS13 {
 			d.joined = d.ch.tls.CloseWrite() == nil
+		}
+		if d.earlyFIN {
+			d.joined = d.conn.closeWrite() == nil
 		}
 		return
 	}

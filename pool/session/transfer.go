@@ -24,6 +24,10 @@ type TransferRequest struct {
 	// side ends its own direction). A server that waits for it before its final reply then sends that behind the data, and
 	// no round trip lies between the two. It has no effect before TLS 1.3, where a close_notify ends both directions.
 	EarlyEnd bool
+	// EarlyFIN sends TCP's FIN of a download's data channel as soon as TLS is there, behind EarlyEnd's close_notify: for a
+	// server that waits for the end of the connection before its final reply (ProFTPD's lingering close). TLS 1.2, where a
+	// close_notify would end both directions, gets the FIN alone.
+	EarlyFIN bool
 	// Next makes a spare data channel for the following transfer as soon as this one allows: Finish leaves it on its way
 	// and costs nothing more.
 	Next bool
@@ -191,7 +195,7 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 		ch.start()
 	}
 	verb := pending[len(pending)-1]
-	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, early: r.EarlyEnd && !r.upload(), background: wire.IsBackground(ctx)}
+	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, early: r.EarlyEnd && !r.upload(), earlyFIN: r.EarlyFIN && !r.upload(), background: wire.IsBackground(ctx)}
 	told, reply, err := wire.Begin(ctx, pending)
 	if err != nil {
 		ch.discard()
