@@ -3,7 +3,9 @@
 package mount_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -195,10 +197,12 @@ func TestCheckSeesTheZone(t *testing.T) {
 
 // TestCheckIsForPeople: the same, in lines.
 func TestCheckIsForPeople(t *testing.T) {
-	s := cell{lab.VSFTPD, false, "1.3"}.start(t)
+	ca := lab.NewAuthority(t)
+	cert := ca.Issue(t, lab.CertSpec{})
+	s := lab.Start(t, lab.Options{Kind: lab.VSFTPD, Version: "1.3", Cert: &cert, CAFile: ca.File})
 	out, code := ftpsfs(t, "check", "-o", strings.Join(credentials(t, s, stateDir(t)), ","), "--try", s.URL)
 	for _, words := range []string{
-		"pin=sha256:", "TLS 1.3", "demanded by the server", "ports seen", "cannot", "set_dir_mtime", "8 of 8 at a time", " this machine",
+		"pin=sha256:", fmt.Sprintf("SHA-256 %x", sha256.Sum256(cert.TLS.Certificate[0])), "TLS 1.3", "demanded by the server", "ports seen", "cannot", "set_dir_mtime", "8 of 8 at a time", " this machine",
 		"clock difference", "+0 minutes from UTC", "temporary files", "rsync -O", "a mount of " + s.URL + " works",
 	} {
 		if code != 0 || !strings.Contains(out, words) {

@@ -172,6 +172,7 @@ func printChain(row func(name, format string, args ...any), r *pool.Report) {
 			row("  issuer", "%s", c.Issuer)
 			row("  pin", "pin=%s", c.Pin)
 		}
+		row("  fingerprint", "SHA-256 %s", c.SHA256)
 	}
 	row("  checked", "%s", word(r.Insecure, "NO (insecure_skip_verify)", "yes"))
 }
