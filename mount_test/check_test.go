@@ -25,6 +25,9 @@ type checked struct {
 	DataResumed        bool            `json:"data_resumed"`
 	ResumptionDemanded *bool           `json:"resumption_demanded"`
 	DataPorts          [2]int          `json:"data_ports"`
+	TLSVersion         string          `json:"tls_version"`
+	Cipher             string          `json:"cipher"`
+	Curve              string          `json:"curve"`
 	Leftovers          []leftover      `json:"leftovers"`
 	Capabilities       map[string]bool `json:"capabilities"`
 	Names              map[string]bool `json:"names"`
@@ -262,6 +265,23 @@ func TestCheckTellsLeftoversApart(t *testing.T) {
 	m.kill()
 	if got := of(m.stateDir); !slices.Equal(got, []leftover{{temp, "earlier"}}) {
 		t.Errorf("after its end: %v", got)
+	}
+}
+
+// TestTLSChoices: versions, ciphers and key exchanges are those that were asked for.
+func TestTLSChoices(t *testing.T) {
+	s := lab.Start(t, lab.Options{Kind: lab.Embedded})
+	const cipher = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
+	for _, c := range []struct{ option, version, cipher, curve string }{
+		{"tls_min=1.3", "TLS 1.3", "", ""},
+		{"tls_max=1.2", "TLS 1.2", "", ""},
+		{"tls_curves=P-384", "TLS 1.3", "", "CurveP384"},
+		{"tls_max=1.2,tls_ciphers=" + cipher + ",tls_curves=P-521:P-256", "TLS 1.2", cipher, ""},
+	} {
+		r := check(t, s, []string{c.option, "max_conns=2"})
+		if r.TLSVersion != c.version || c.cipher != "" && r.Cipher != c.cipher || c.curve != "" && r.Curve != c.curve {
+			t.Errorf("%s: %s, %s, %s", c.option, r.TLSVersion, r.Cipher, r.Curve)
+		}
 	}
 }
 
