@@ -79,7 +79,8 @@ func TestFlowsThatAreCapped(t *testing.T) {
 			if st := g.line.Stats(); st.Parallel == 0 || st.Segments == 0 || st.Useless != 0 {
 				t.Errorf("%+v", st)
 			}
-			if more := srv.bytes - srv.size; more > mib {
+			// What was given up for others may have to be fetched again.
+			if more := srv.bytes - srv.size; more > srv.size/8 {
 				t.Errorf("%d bytes twice", more)
 			}
 		})
