@@ -106,5 +106,5 @@ func (d description) describes(fdinfo []byte) bool {
 	return same
 }
 
-// maxDescriptors bounds the look at a caller's descriptors.
-const maxDescriptors = 1024
+// maxDescriptors bounds the look at a process's descriptors: some tens of milliseconds.
+const maxDescriptors = 1 << 14
