@@ -127,12 +127,46 @@ func workingWays() []way {
 	})
 }
 
-// TestWaysToConnect mounts, lists, reads and writes in every way. Ways that one server offers are tried on one server.
+// level is a protection below the default, and the servers that allow it, each with the configuration for it.
+type level struct {
+	option string
+	allows map[string][]string
+	// cannot says of the other servers why.
+	cannot map[string]string
+}
+
+var levels = []level{
+	{"prot=C", map[string][]string{"vsftpd": {"force_local_data_ssl=NO"}, "proftpd": {"TLSRequired ctrl"}, "pure-ftpd": nil},
+		map[string]string{"embedded": "its library answers 200 and then 421 to each transfer"}},
+	{"ccc", map[string][]string{"proftpd": {"TLSRequired auth+data"}, "pure-ftpd": nil},
+		map[string]string{"embedded": "no CCC", "vsftpd": "no CCC"}},
+}
+
+// TestWaysToConnect mounts, lists, reads and writes in every way.
 func TestWaysToConnect(t *testing.T) {
+	connect(t, workingWays(), nil)
+}
+
+// TestWaysWithLessProtection is TestWaysToConnect with each lower protection, on the servers that allow it.
+func TestWaysWithLessProtection(t *testing.T) {
+	for _, l := range levels {
+		t.Run(l.option, func(t *testing.T) {
+			for _, kind := range axes[0] {
+				if _, allows := l.allows[kind]; allows == (l.cannot[kind] != "") {
+					t.Errorf("%s must either allow it or not", kind)
+				}
+			}
+			connect(t, slices.DeleteFunc(workingWays(), func(w way) bool { return l.cannot[w.kind] != "" }), &l)
+		})
+	}
+}
+
+// connect tries ways; those that one server offers on one server. l is nil for the default protection.
+func connect(t *testing.T, all []way, l *level) {
 	ca := lab.NewAuthority(t)
 	client := ca.Issue(t, lab.CertSpec{Client: true, Hosts: []string{"client.test"}})
 	groups := map[way][]way{}
-	for _, w := range workingWays() {
+	for _, w := range all {
 		groups[w.server()] = append(groups[w.server()], w)
 	}
 	for server, ways := range groups {
@@ -143,9 +177,13 @@ func TestWaysToConnect(t *testing.T) {
 				o.Bind = "::1"
 			}
 			var options []string
+			if l != nil {
+				o.Extra = l.allows[server.kind]
+				options = append(options, l.option)
+			}
 			if server.login == "certificate" {
 				o.ClientCA = ca.File
-				options = []string{"cert=" + client.File, "key=" + client.KeyFile}
+				options = append(options, "cert="+client.File, "key="+client.KeyFile)
 			}
 			s := lab.Start(t, o)
 			for _, w := range ways {
