@@ -170,6 +170,10 @@ func TestPacketLoss(t *testing.T) {
 			s := w.start(kind)
 			for i := range 2 {
 				serve(t, s, fmt.Sprint("served", i), randomBytes(uint64(i), lossySize))
+				makeServed(t, s, fmt.Sprint("many", i))
+				for j := range 2000 { // more than the first flight of a connection
+					serve(t, s, fmt.Sprintf("many%d/a-name-of-some-length-%d", i, j), nil)
+				}
 			}
 			m := w.mount(s)
 			for i, perMille := range []int{10, 50} {
@@ -178,6 +182,9 @@ func TestPacketLoss(t *testing.T) {
 					defer w.whole()
 					start := time.Now()
 					mixed(t, m, uint64(i))
+					if names, err := os.ReadDir(m.path(fmt.Sprint("many", i))); err != nil || len(names) != 2000 {
+						t.Errorf("%d names of 2000, %v", len(names), err)
+					}
 					t.Logf("took %v", time.Since(start).Round(time.Millisecond))
 				})
 			}

@@ -81,6 +81,10 @@ func (p *Pool) absDir(dir string) string {
 	return "/"
 }
 
+// maxFINsFailed is how many listings in a row may break with our end of the data channel sent ahead, before it is not any more:
+// whatever is on the way, or the server, does not like it.
+const maxFINsFailed = 2
+
 // listFacts lists with MLSD (RFC 3659 section 7). Symlinks come without their targets, and on some servers those that lead nowhere
 // do not come at all: where there are links, or names that RMD told of, LIST completes the picture.
 //
@@ -90,10 +94,17 @@ func (p *Pool) absDir(dir string) string {
 func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, error) {
 	var col collector
 	s := p.server()
-	req := session.TransferRequest{Verb: "MLSD " + p.absDir(dir), EarlyEnd: s.pureFTPd || s.linksLie, EarlyFIN: s.linksLie}
+	early := s.linksLie && p.finsFailed.Load() < maxFINsFailed
+	req := session.TransferRequest{Verb: "MLSD " + p.absDir(dir), EarlyEnd: s.pureFTPd, EarlyFIN: early}
 	final, err := p.readListing(b, c, req, func(line string) { col.add(line, listing.ParseFacts) })
 	if err != nil {
+		if early && dataFailed(err) {
+			p.finsFailed.Add(1)
+		}
 		return nil, err
+	}
+	if early {
+		p.finsFailed.Store(0)
 	}
 	return p.moreFacts(b, c, dir, &col, final)
 }

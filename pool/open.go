@@ -37,7 +37,9 @@ type Pool struct {
 	silence  silence
 	// dataLists: a data channel has carried a listing. Check takes it back, to have one used again.
 	dataLists atomic.Bool
-	password  atomic.Pointer[string] // of the latest login, to hide it in what servers say
+	// finsFailed counts listings in a row that broke with our FIN sent ahead.
+	finsFailed atomic.Int32
+	password   atomic.Pointer[string] // of the latest login, to hide it in what servers say
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
 	ctx    context.Context

@@ -24,9 +24,9 @@ type TransferRequest struct {
 	// side ends its own direction). A server that waits for it before its final reply then sends that behind the data, and
 	// no round trip lies between the two. It has no effect before TLS 1.3, where a close_notify ends both directions.
 	EarlyEnd bool
-	// EarlyFIN sends TCP's FIN of a download's data channel as soon as TLS is there, behind EarlyEnd's close_notify: for a
-	// server that waits for the end of the connection before its final reply (ProFTPD's lingering close). TLS 1.2, where a
-	// close_notify would end both directions, gets the FIN alone.
+	// EarlyFIN sends TCP's FIN of a download's data channel as soon as TLS is there: for a server that waits for the end of the
+	// connection before its final reply (ProFTPD's lingering close). No close_notify goes ahead of it: such a server does not read
+	// that, and a socket closed with something unread is reset, together with the data still on their way.
 	EarlyFIN bool
 	// Next makes a spare data channel for the following transfer as soon as this one allows: Finish leaves it on its way
 	// and costs nothing more.
