@@ -26,7 +26,7 @@ type Data struct {
 	upload      bool
 	next        bool
 	early       bool // a download: our close_notify goes out at once
-	earlyFIN    bool // and TCP's FIN behind it
+	earlyFIN    bool // a download: our FIN goes out at once, without a close_notify
 	joined      bool // the final reply comes in the same round trip as what was waited for last
 	background  bool
 	rw          io.ReadWriter // TLS, or conn in clear
