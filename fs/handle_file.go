@@ -176,9 +176,23 @@ func (fh *fileHandle) Lseek(_ context.Context, off uint64, whence uint32) (uint6
 	}
 }
 
-// Allocate implements fallocate(2): no server reserves space.
-func (fh *fileHandle) Allocate(context.Context, uint64, uint64, uint32) syscall.Errno {
-	return syscall.EOPNOTSUPP
+// keepSize is FALLOC_FL_KEEP_SIZE, as the FUSE protocol has it on every system.
+const keepSize = 1
+
+// Allocate implements fallocate(2). No server reserves space, so it fails unless the user asked for what is left of it
+// without that: the file grows to the end of the range. Ranges that are to be zeroed, punched or shifted are not served.
+// The kernel lets no write of the file come between the look at its size and the change.
+func (fh *fileHandle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
+	s := fh.n.srv
+	defer s.enter()()
+	switch {
+	case !s.cfg.Allocate || mode&^keepSize != 0:
+		return syscall.EOPNOTSUPP
+	case mode == keepSize || int64(off+size) <= fh.f.Entry().Size:
+		return 0
+	}
+	fh.unsent.Store(true)
+	return fh.n.truncate(ctx, int64(off+size))
 }
 
 func (fh *fileHandle) fail(op string, err error) syscall.Errno {

@@ -68,6 +68,7 @@ type Config struct {
 	Source     string // what mount(8) and df(1) show as the device; no secrets
 	Remote     Remote
 	Links      LinkTimes // nil: lutimes(2) of a symlink fails with EOPNOTSUPP
+	Allocate   bool      // fallocate(2) succeeds without reserving anything; false: it fails with EOPNOTSUPP
 	Cache      Metadata
 	Content    *content.Store
 	// Root is the server's path of the mount's root, as the server writes absolute paths; "" when they are the same. Targets of

@@ -3,6 +3,7 @@
 package mount_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -10,8 +11,38 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 )
+
+// TestEmulateFallocate: fallocate(2) succeeds only where it was asked for, and what it made longer is zeros on the server.
+func TestEmulateFallocate(t *testing.T) {
+	s := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
+	m := mountServer(t, s, "emulate=fallocate")
+	f, err := os.Create(m.path("f"))
+	must(t, err)
+	_, err = f.WriteString("content")
+	must(t, err)
+	fd := int(f.Fd())
+	must(t, syscall.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, 1<<20))
+	must(t, syscall.Fallocate(fd, 0, 2, 3)) // within the file
+	if fi, err := f.Stat(); err != nil || fi.Size() != 7 {
+		t.Errorf("the size changed: %d, %v", fi.Size(), err)
+	}
+	must(t, syscall.Fallocate(fd, 0, 5, 95))
+	if err := syscall.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 4); !errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Errorf("a hole: %v", err)
+	}
+	must(t, f.Close())
+	want := append([]byte("content"), make([]byte, 93)...)
+	if got, err := os.ReadFile(s.Disk("f")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("on the server: %q, %v", got, err)
+	}
+	if out, _ := ftpsfs(t, "status", m.dir); !strings.Contains(out, "emulate=fallocate") {
+		t.Errorf("status says nothing of it:\n%s", out)
+	}
+}
 
 // TestEmulate: what the server cannot set is kept here, across mounts, and only when it is asked for.
 func TestEmulate(t *testing.T) {

@@ -36,10 +36,18 @@ var posixFails = map[string][]lab.Kind{
 	"SetattrSymlink":  nil,
 }
 
-// emulated are the tests that pass with emulate=mode+mtime where they fail without it.
-var emulated = map[lab.Kind]string{lab.ProFTPD: "SetattrSymlink"}
+// emulated are the tests that pass with emulateAll where they fail without it, on each server.
+func emulated(kind lab.Kind) []string {
+	passes := []string{"Fallocate", "FallocateKeepSize"}
+	if kind == lab.ProFTPD {
+		passes = append(passes, "SetattrSymlink")
+	}
+	return passes
+}
 
-// TestPosix runs go-fuse's own suite on a mount of each server, and once more with emulate= where that makes a difference.
+const emulateAll = "emulate=mode+mtime+fallocate"
+
+// TestPosix runs go-fuse's own suite on a mount of each server, and once more with all that emulate= has.
 func TestPosix(t *testing.T) {
 	suite, err := posixBinary()
 	if err != nil {
@@ -49,11 +57,11 @@ func TestPosix(t *testing.T) {
 	each(t, anyServer, func(t *testing.T, c cell) {
 		s := c.start(t)
 		posix(t, suite, s, posixFails)
-		if passes, ok := emulated[c.kind]; ok {
-			fails := maps.Clone(posixFails)
+		fails := maps.Clone(posixFails)
+		for _, passes := range emulated(c.kind) {
 			delete(fails, passes)
-			posix(t, suite, s, fails, "emulate=mode+mtime", "state_dir="+stateDir(t))
 		}
+		posix(t, suite, s, fails, emulateAll, "state_dir="+stateDir(t))
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/daemon"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/exitcode"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/mountpoint"
+	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/options"
 	"github.com/ftpsfs/ftpsfs/cmd/ftpsfs/internal/state"
 )
 
@@ -103,8 +104,11 @@ func (r *running) warn() []string {
 	if r.o.CCC {
 		w = append(w, "ccc: after the login commands and file names travel in clear")
 	}
-	if e := r.o.Emulate.String(); e != "" {
-		w = append(w, "emulate="+e+": what the server cannot set is kept on this machine only, other hosts do not see it")
+	if e := (options.Emulate{Mode: r.o.Emulate.Mode, ModTime: r.o.Emulate.ModTime}); e.Keeps() {
+		w = append(w, "emulate="+e.String()+": what the server cannot set is kept on this machine only, other hosts do not see it")
+	}
+	if r.o.Emulate.Allocate {
+		w = append(w, "emulate=fallocate: fallocate(2) succeeds, but no space is reserved on the server; a later write can still find none")
 	}
 	r.warnings = w
 	return w

@@ -91,7 +91,7 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 	if err := r.pool.Connect(ctx); err != nil {
 		return err
 	}
-	if o.Emulate != (options.Emulate{}) {
+	if o.Emulate.Keeps() {
 		if r.kept, err = keepAttrs(o, cfg, dir, r.pool); err != nil {
 			return err
 		}
@@ -171,6 +171,7 @@ func (r *rooms) mount(o options.Options, mountpoint string, log *slog.Logger) er
 	if o.Umask != nil {
 		cfg.Umask, cfg.HasUmask = *o.Umask, true
 	}
+	cfg.Allocate = o.Emulate.Allocate
 	if o.Emulate.ModTime {
 		cfg.Links = r.kept
 	}

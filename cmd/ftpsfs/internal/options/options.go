@@ -1,7 +1,9 @@
 package options
 
 import (
+	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/fs"
@@ -76,20 +78,48 @@ func Defaults() Options {
 	}
 }
 
-// Emulate says what is kept on this machine where the server cannot set it.
+// Emulate says what is made up for on this machine where the server cannot do it.
 type Emulate struct {
-	Mode, ModTime bool
+	Mode, ModTime bool // kept here
+	Allocate      bool // fallocate(2) succeeds, though nothing is reserved
 }
+
+// Keeps reports whether anything is written down on this machine.
+func (e Emulate) Keeps() bool { return e.Mode || e.ModTime }
 
 // String gives it as it is written in emulate=, "" for nothing.
 func (e Emulate) String() string {
-	switch {
-	case e.Mode && e.ModTime:
-		return "mode+mtime"
-	case e.Mode:
-		return "mode"
-	case e.ModTime:
-		return "mtime"
+	var words []string
+	for _, w := range emulateWords {
+		if *w.in(&e) {
+			words = append(words, w.name)
+		}
 	}
-	return ""
+	return strings.Join(words, "+")
+}
+
+// emulateWords are the words of emulate=, in the order in which they are shown.
+var emulateWords = []struct {
+	name string
+	in   func(*Emulate) *bool
+}{
+	{"mode", func(e *Emulate) *bool { return &e.Mode }},
+	{"mtime", func(e *Emulate) *bool { return &e.ModTime }},
+	{"fallocate", func(e *Emulate) *bool { return &e.Allocate }},
+}
+
+// parseEmulate reads words joined by plus signs.
+func parseEmulate(s string) (e Emulate, err error) {
+	for word := range strings.SplitSeq(s, "+") {
+		known := false
+		for _, w := range emulateWords {
+			if w.name == word {
+				*w.in(&e), known = true, true
+			}
+		}
+		if !known {
+			return Emulate{}, fmt.Errorf("%q is not known: write mode, mtime or fallocate, or several joined by +", word)
+		}
+	}
+	return e, nil
 }

@@ -91,7 +91,8 @@ func TestBadCommandLines(t *testing.T) {
 		{"-o umask=999 " + u + " /m", "permission bits"},
 		{"-o uid=nobody-by-this-name " + u + " /m", "no user of this machine"},
 		{"-o gid=4294967295 " + u + " /m", "no group id"},
-		{"-o emulate=owner " + u + " /m", "mode or mode+mtime or mtime"},
+		{"-o emulate=owner " + u + " /m", "mode, mtime or fallocate"},
+		{"-o emulate=mode+ " + u + " /m", "mode, mtime or fallocate"},
 		{"-o replace=swap " + u + " /m", "inplace or rename"},
 		{"-o verify=maybe " + u + " /m", "hash or none or size"},
 		{"-o password=geheim " + u + " /m", "password_file=FILE"},
@@ -182,6 +183,7 @@ func TestEveryOption(t *testing.T) {
 		})},
 		{"emulate=mode+mtime", base(func(o *Options) { o.Emulate = Emulate{Mode: true, ModTime: true} })},
 		{"emulate=mtime", base(func(o *Options) { o.Emulate = Emulate{ModTime: true} })},
+		{"emulate=fallocate+mtime", base(func(o *Options) { o.Emulate = Emulate{ModTime: true, Allocate: true} })},
 		{"replace=inplace,verify=none", base(func(o *Options) { o.Replace, o.Verify = content.ReplaceInPlace, pool.VerifyNone })},
 		{"state_dir=/s,stage_size=1.5G,cache_mem=128MiB", base(func(o *Options) {
 			o.StateDir, o.StageSize, o.CacheMem = "/s", 3<<29, 128<<20
