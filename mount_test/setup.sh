@@ -54,6 +54,7 @@ if [[ $what != demo ]]; then
 	need curl curl
 	need lftp lftp
 	need setpriv util-linux
+	need ip iproute2
 	need zip zip
 	need git git
 	need sqlite3 sqlite3
@@ -64,7 +65,6 @@ if [[ $what == long ]]; then
 	need borg borgbackup
 	need vim vim-tiny
 	need unzip unzip
-	need ip iproute2
 	need nft nftables
 fi
 if [[ $(dpkg --print-architecture) != amd64 ]]; then # libwrap's folder has the machine's name in it
@@ -116,6 +116,12 @@ fi
 grep -qx user_allow_other /etc/fuse.conf 2>/dev/null || echo user_allow_other >>/etc/fuse.conf
 
 [[ $what == demo ]] && exit 0
+
+# For a network line with a round trip (mount_test/wire).
+if [[ ! -e /dev/net/tun ]]; then
+	mkdir -p /dev/net
+	modprobe tun 2>/dev/null || mknod /dev/net/tun c 10 200 || die "no /dev/net/tun: the kernel has no TUN, or this container hides it"
+fi
 
 # The account of the servers, with a password of this machine only: vsftpd asks PAM for it.
 nologin=$(command -v nologin || echo /bin/false)
