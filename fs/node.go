@@ -38,9 +38,7 @@ type dirState struct {
 	gen atomic.Uint64
 	// moved counts names of this folder that went, or were given to something else, by a rename or a removal.
 	moved atomic.Uint64
-	// touched is when a change made through the mount gave the folder a new mtime on the server (Unix seconds by our
-	// clock, which is as good as the server's for those who compare), 0 when that was undone by utimes(2).
-	touched atomic.Int64
+	touched touch // when a change made through the mount gave the folder a new mtime on the server
 	// changes holds one token: who changes names in this folder has taken it. The kernel sends such requests one at
 	// a time, but one whose caller was killed is still running when the next arrives.
 	changes chan struct{}
@@ -105,7 +103,7 @@ func (s *Server) newNode(kind pool.Type) *node {
 }
 
 // touch notes that something in the folder was made, removed or renamed.
-func (n *node) touch() { n.dir.touched.Store(n.srv.now().Unix()) }
+func (n *node) touch() { n.dir.touched.now(n.srv.now()) }
 
 // Path gives the current path within the mount, and false when the node was unlinked or replaced.
 func (n *node) Path() (string, bool) { return n.srv.names.path(n) }

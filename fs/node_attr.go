@@ -81,20 +81,12 @@ func (n *node) keepAttr(e pool.Entry) bool {
 	return n.kind == pool.TypeDir || e.Exact && n.clean()
 }
 
-// touchedUp gives the attributes of a folder with the time of our last change in it, for as long as they may be older
-// than that change: rsync(1) sets a folder's time, fills the folder, and looks whether it has to set the time again.
+// touchedUp gives the attributes of a folder with the time of our last change in it, where that is the better one.
 func (n *node) touchedUp(e pool.Entry) pool.Entry {
 	if n.dir == nil {
 		return e
 	}
-	at := n.dir.touched.Load()
-	if at == 0 || n.srv.now().Unix()-at > int64(n.srv.cfg.AttrTTL/time.Second)+1 {
-		return e
-	}
-	if t := time.Unix(at, 0); t.After(e.ModTime) {
-		e.ModTime = t
-	}
-	return e
+	return n.dir.touched.over(e, n.srv.now(), n.srv.cfg.AttrTTL)
 }
 
 // clean reports whether the server has all of the node's content, so that its attributes will not change by themselves.
@@ -319,7 +311,7 @@ func (n *node) setAttrsAt(ctx context.Context, a pool.Attrs) error {
 		return err
 	}
 	if n.dir != nil && a.ModTime != nil {
-		n.dir.touched.Store(0)
+		n.dir.touched.undo()
 	}
 	if now, still := s.cfg.Cache.Peek(path); !known || !still || now != e {
 		s.cfg.Cache.Forget(path) // somebody else has changed it meanwhile

@@ -423,6 +423,35 @@ func TestFolderTimeFollowsOurChanges(t *testing.T) {
 	want("when the server's word is newer", 700)
 }
 
+// TestFolderTimeStays: the time of one change is told as one time, though the server's clock and the listing's minutes have it
+// a little earlier, and another host's change shows.
+func TestFolderTimeStays(t *testing.T) {
+	const ours = 1_000_000 // 40 s into a minute
+	for _, c := range []struct {
+		what   string
+		exact  bool
+		server []int64 // times that the server tells, one after the other
+		told   []int64
+	}{
+		{"a second earlier", true, []int64{ours - 1, ours - 1, ours + 50}, []int64{ours, ours, ours + 50}},
+		{"another host within that second", true, []int64{ours - 1, ours, ours}, []int64{ours, ours, ours}},
+		{"another host, by a slow clock", true, []int64{ours - 2, ours - 1, ours - 1}, []int64{ours, ours - 1, ours - 1}},
+		{"another clock", true, []int64{ours - 3, ours - 3}, []int64{ours - 3, ours - 3}},
+		{"a clock ahead", true, []int64{ours + 5, ours + 5}, []int64{ours + 5, ours + 5}},
+		{"full minutes", false, []int64{ours - 40, ours - 40, ours + 80}, []int64{ours, ours, ours + 80}},
+		{"another zone", false, []int64{ours - 3640, ours - 3640}, []int64{ours - 3640, ours - 3640}},
+	} {
+		var d touch
+		d.now(time.Unix(ours, 0))
+		for i := range c.server {
+			told := d.over(pool.Entry{ModTime: time.Unix(c.server[i], 0), Exact: c.exact}, time.Unix(ours+100, 0), time.Minute).ModTime.Unix()
+			if told != c.told[i] {
+				t.Errorf("%s, look %d: %d, want %d", c.what, i, told-ours, c.told[i]-ours)
+			}
+		}
+	}
+}
+
 func TestOpenFlags(t *testing.T) {
 	for flags, want := range map[uint32]content.OpenFlags{
 		syscall.O_RDONLY:                     {Read: true},
