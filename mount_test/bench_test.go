@@ -16,6 +16,7 @@ import (
 
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 	"github.com/ftpsfs/ftpsfs/mount_test/relay"
+	"github.com/ftpsfs/ftpsfs/mount_test/wire"
 )
 
 // The benchmark is steered by the environment:
@@ -27,6 +28,10 @@ import (
 //	FTPSFS_BENCH_SERVER=x     only this server
 //	FTPSFS_BENCH_RTT=20ms     round trip of the line, 0 for loopback
 //	FTPSFS_BENCH_FLOW=50      cap of each flow in Mbit/s
+//
+// The line is one that every packet takes its time on, with TCP of the kernel (package wire). Only a cap of the flows needs the
+// relay in this process, which passes on bytes, not packets.
+//
 //	FTPSFS_RCLONE=FILE        where rclone is, otherwise it is looked for in PATH
 //
 // BenchmarkWorkloads runs each workload on a cold mount of each server through a delaying line, and by the other programs
@@ -113,20 +118,43 @@ type bench struct {
 	set    settings
 	c      cell
 	server *lab.Server
-	relay  *relay.Relay
-	local  string // folder with what is copied in
+	host   string   // where clients find the server
+	far    []string // the program that runs clients at the far end of the line; nil: they run here
+	local  string   // folder with what is copied in
 }
 
-func newBench(b *testing.B, set settings, kind lab.Kind) *bench {
-	c := cell{kind: kind, version: "1.3"}
-	s := c.start(b)
-	r := relay.Start(b, relay.Options{Target: s.Host, Port: s.Port, PassiveLow: s.PassiveLow, PassiveHigh: s.PassiveHigh})
-	r.SetRTT(set.rtt)
-	r.SetFlowRate(set.flow)
-	return &bench{B: b, set: set, c: c, server: s, relay: r, local: lab.Folder(b, "ftpsfs-local-")}
+func newBench(tb *testing.B, set settings, kind lab.Kind) *bench {
+	b := &bench{B: tb, set: set, c: cell{kind: kind, version: "1.3"}, local: lab.Folder(tb, "ftpsfs-local-")}
+	switch {
+	case set.flow > 0:
+		b.server = b.c.start(b)
+		r := relay.Start(b, relay.Options{Target: b.server.Host, Port: b.server.Port, PassiveLow: b.server.PassiveLow, PassiveHigh: b.server.PassiveHigh})
+		r.SetRTT(set.rtt)
+		r.SetFlowRate(set.flow)
+		b.host = r.Host
+	case set.rtt > 0:
+		l, err := wire.Start(b, set.rtt/2)
+		if err != nil {
+			b.Fatalf("no line: %v", err)
+		}
+		ca := lab.NewAuthority(b)
+		cert := ca.Issue(b, lab.CertSpec{Hosts: []string{l.Here}})
+		b.server = lab.Start(b, lab.Options{Kind: kind, Version: b.c.version, Bind: "0.0.0.0", Cert: &cert, CAFile: ca.File})
+		b.host, b.far = l.Here, l.Inside()
+	default:
+		b.server = b.c.start(b)
+		b.host = b.server.Host
+	}
+	return b
 }
 
-// run measures every chosen workload by every client that can do it.
+// command is a program of a client, where clients run.
+func (b *bench) command(name string, args ...string) *exec.Cmd {
+	all := slices.Concat(b.far, []string{name}, args)
+	return exec.Command(all[0], all[1:]...)
+}
+
+// run measures every chosen workload by every client that can do it, the clients in turn.
 func (b *bench) run() []result {
 	var rows []result
 	for _, w := range workloads {
@@ -137,25 +165,35 @@ func (b *bench) run() []result {
 		if w.prepare != nil {
 			w.prepare(b)
 		}
+		runs := map[string][]result{}
+		for round := range b.set.rounds {
+			for _, client := range b.set.clients {
+				if client != "ftpsfs" && !strings.HasPrefix(client, "rclone") && w.script(client) == nil {
+					continue
+				}
+				r := b.measure(w, client, fmt.Sprintf("%s-%d", client, round))
+				runs[client] = append(runs[client], r)
+				fmt.Fprintf(os.Stderr, "%s: %s: %s: %.2f s %s\n", b.c.kind, w.name, client, r.seconds, r.wrong)
+			}
+		}
 		for _, client := range b.set.clients {
-			if client != "ftpsfs" && !strings.HasPrefix(client, "rclone") && w.script(client) == nil {
-				continue
+			if len(runs[client]) > 0 {
+				rows = append(rows, median(runs[client]))
 			}
-			var runs []result
-			for round := range b.set.rounds {
-				runs = append(runs, b.measure(w, client, fmt.Sprintf("%s-%d", client, round)))
-				fmt.Fprintf(os.Stderr, "%s: %s: %s: %.2f s %s\n", b.c.kind, w.name, client, runs[round].seconds, runs[round].wrong)
-			}
-			slices.SortFunc(runs, func(x, y result) int { return cmp.Compare(x.seconds, y.seconds) })
-			median := runs[len(runs)/2]
-			for _, r := range runs { // one wrong run makes it wrong
-				median.late = median.late || r.late
-				median.wrong = cmp.Or(median.wrong, r.wrong)
-			}
-			rows = append(rows, median)
 		}
 	}
 	return rows
+}
+
+// median is the run in the middle. One wrong run makes it wrong.
+func median(runs []result) result {
+	slices.SortFunc(runs, func(x, y result) int { return cmp.Compare(x.seconds, y.seconds) })
+	m := runs[len(runs)/2]
+	for _, r := range runs {
+		m.late = m.late || r.late
+		m.wrong = cmp.Or(m.wrong, r.wrong)
+	}
+	return m
 }
 
 // measure runs one workload once. Everything that is written goes to a folder of its own, named as the run.
@@ -194,7 +232,7 @@ func (b *bench) measure(w workload, client, run string) result {
 func (b *bench) client(w workload, client, run string, out *result) (work func() error, end func()) {
 	switch {
 	case client == "ftpsfs":
-		m := mountURL(b, b.server, b.server.URLVia(b.relay.Host))
+		m := mountBy(b, b.far, lab.Folder(b, "ftpsfs-mnt-"), b.server, b.server.URLVia(b.host))
 		m.limit(20 * time.Minute)
 		before := m.status()
 		return func() error { return w.do(b, m.dir, m.path(run)) }, func() {
@@ -209,9 +247,10 @@ func (b *bench) client(w workload, client, run string, out *result) (work func()
 		dir, stop := b.mountRclone(strings.TrimPrefix(client, "rclone-"), out)
 		return func() error { return w.do(b, dir, filepath.Join(dir, run)) }, stop
 	}
-	script := w.script(client)(b, run)
+	script := b.command("sh", "-c", w.script(client)(b, run))
 	return func() error {
-		text, err := tryTool(b, 20*time.Minute, b.local, "sh", "-c", script)
+		script.Dir = b.local
+		text, err := output(script, 20*time.Minute)
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, lastBytes(text, 300))
 		}
@@ -247,7 +286,7 @@ func (b *bench) mountRclone(mode string, out *result) (dir string, stop func()) 
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(rclone(), "mount", ":ftp:", dir, "--ftp-host", b.relay.Host, "--ftp-port", fmt.Sprint(b.server.Port),
+	cmd := b.command(rclone(), "mount", ":ftp:", dir, "--ftp-host", b.host, "--ftp-port", fmt.Sprint(b.server.Port),
 		"--ftp-user", b.server.User, "--ftp-pass", strings.TrimSpace(string(secret)), "--ftp-explicit-tls",
 		"--ftp-no-check-certificate", "--vfs-cache-mode", mode, "--cache-dir", cache, "--config", "/dev/null", "--vfs-write-back", "0")
 	if err := cmd.Start(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 )
@@ -186,17 +187,70 @@ var workloads = []workload{
 			return nil
 		},
 	},
+	{
+		name:  "restic init",
+		do:    func(b *bench, _, work string) error { return b.restic(work, "init") },
+		check: func(b *bench, disk string) error { return b.restic(disk, "check") },
+	},
+	{
+		name: "restic backup of 100 MiB", prepare: makeBackupHere,
+		each:  func(b *bench, disk string) { b.putRepository(disk) },
+		do:    func(b *bench, _, work string) error { return b.restic(work, "backup", b.backedUp()) },
+		check: func(b *bench, disk string) error { return b.restic(disk, "check", "--read-data") },
+	},
+	{
+		name: "restic check --read-data", prepare: makeBackupHere,
+		each: func(b *bench, disk string) {
+			b.putRepository(disk)
+			b.must(b.restic(disk, "backup", b.backedUp()))
+			b.owned(disk)
+		},
+		do: func(b *bench, _, work string) error { return b.restic(work, "check", "--read-data") },
+	},
+}
+
+// restic runs restic on a repository, without a cache of its own.
+func (b *bench) restic(repository string, args ...string) error {
+	cmd := exec.Command("restic", append([]string{"--no-cache", "-q", "-r", repository}, args...)...)
+	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD=secret")
+	if out, err := output(cmd, 10*time.Minute); err != nil {
+		return fmt.Errorf("restic %s: %w: %s", args[0], err, lastBytes(out, 300))
+	}
+	return nil
+}
+
+// backedUp is the folder that restic saves.
+func (b *bench) backedUp() string { return filepath.Join(b.local, "backed-up") }
+
+func makeBackupHere(b *bench) {
+	if absent(b.backedUp()) {
+		b.must(os.Mkdir(b.backedUp(), 0o755))
+		for i := range 20 {
+			makeFile(b, filepath.Join(b.backedUp(), fmt.Sprint("file-", i)), uint64(i), 5<<20)
+		}
+	}
+}
+
+// putRepository makes an empty repository on the server's disk.
+func (b *bench) putRepository(disk string) {
+	b.must(b.restic(disk, "init"))
+	b.owned(disk)
+}
+
+// owned gives everything below a served folder to the server's user.
+func (b *bench) owned(disk string) {
+	b.must(runProgram("chown", "-R", fmt.Sprintf("%d:%d", b.server.UID, b.server.GID), disk))
 }
 
 // lftpScript runs lftp commands on the server.
 func (b *bench) lftpScript(commands string) string {
 	return fmt.Sprintf(`lftp -u %s,%s -e 'set ftp:ssl-force true; set ftp:ssl-protect-data true; set ssl:ca-file %s; set ssl:check-hostname no; set cmd:fail-exit true; %s; bye' ftp://%s:%d`,
-		b.server.User, b.server.Password, b.server.CAFile, commands, b.relay.Host, b.server.Port)
+		b.server.User, b.server.Password, b.server.CAFile, commands, b.host, b.server.Port)
 }
 
 // curlScript runs curl with the URL of a path where args has %s.
 func (b *bench) curlScript(args, path string) string {
-	url := fmt.Sprintf("'ftp://%s:%d/%s'", b.relay.Host, b.server.Port, path)
+	url := fmt.Sprintf("'ftp://%s:%d/%s'", b.host, b.server.Port, path)
 	return fmt.Sprintf("curl -sS --fail --ssl-reqd --cacert %s -u %s:%s ", b.server.CAFile, b.server.User, b.server.Password) +
 		strings.Replace(args, "%s", url, 1)
 }
@@ -400,7 +454,7 @@ func (b *bench) copyTree(to string) {
 		b.must(os.Remove(to))
 	}
 	b.must(os.Rename(to+".new", to))
-	b.must(runProgram("chown", "-R", fmt.Sprintf("%d:%d", b.server.UID, b.server.GID), to))
+	b.owned(to)
 }
 
 // sameFile compares two files.
