@@ -39,7 +39,7 @@ $(LINT):
 fuzz:
 	sh mount_test/fuzz.sh $(FUZZ)
 
-bench: setup build
+bench: setup-long build
 	sh mount_test/run.sh bench
 
 ## vulncheck: for whoever can reach the vulnerability database, or has a copy of it (VULNDB=file:///...)
