@@ -485,3 +485,24 @@ func TestListingThatWasCutShortInOrder(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusalForTheMomentIsNoAbsence: what is refused for the moment, or named as something else than was asked for, is there
+// if its folder says so.
+func TestRefusalForTheMomentIsNoAbsence(t *testing.T) {
+	for _, said := range []string{"450 data transfer in progress", "451 try again", "550 /a: not a regular file"} {
+		f := newFake(t)
+		f.put("/a", "abc")
+		e := connectFake(t, f)
+		f.script(func(c *fakeConn, verb, arg string) bool {
+			if verb == "MLST" {
+				c.say("%s", said)
+			}
+			return verb == "MLST"
+		})
+		if got, err := e.Stat(e.ctx, "/a"); err != nil || got.Type != TypeFile {
+			t.Errorf("%q: %+v, %v", said, got, err)
+		}
+		_, err := e.Stat(e.ctx, "/b")
+		wantKind(t, said, err, KindNotFound)
+	}
+}

@@ -217,7 +217,20 @@ func (p *Pool) askMLST(ctx context.Context, c *conn, paths []string) ([]answer, 
 	if len(doubtful) > 0 {
 		err = p.askAgain(ctx, c, paths, answers, doubtful)
 	}
+	for i := range answers {
+		answers[i].doubt()
+	}
 	return answers, err
+}
+
+// doubt has the folder's listing settle what a refusal leaves open: one for the moment (4yz, RFC 959 section 4.2.1) and one that
+// names a kind of object do not say that nothing is there.
+func (a *answer) doubt() {
+	if a.refused == nil {
+		return
+	}
+	v := judge(a.refused.Original())
+	a.unclear = !v.sure && (a.refused.Reply.Code < 500 || v.kind == KindIsDir)
 }
 
 // maybeLink tells what ProFTPD's MLST may have made of a symlink to a file: everything with the mode 0777.

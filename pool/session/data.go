@@ -188,8 +188,8 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	}
 	_ = d.conn.Close()
 	d.ch.cancel()
-	if d.next && !d.upload {
-		// The server is done with the channel: the next one may be asked for ahead of the reply.
+	ahead := d.next && d.endedByServer()
+	if ahead {
 		_ = d.s.prepare(wire.Background(ctx))
 	}
 	if d.timedOut() {
@@ -200,7 +200,7 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	if err != nil {
 		return reply, d.s.explain(err)
 	}
-	if d.next && d.upload {
+	if d.next && !ahead {
 		_ = d.s.Prepare(wire.Background(ctx))
 	}
 	switch {
@@ -210,6 +210,13 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 		return reply, &DataError{Reply: d.s.line.ReplyError(d.cmd, reply).Reply, Err: d.ioErr}
 	}
 	return reply, nil
+}
+
+// endedByServer says that the server itself ended the data of a download: it is done with the channel, and the next one may be
+// asked for ahead of its final reply. Any other end may be the work of somebody on the way, while the server is still in the
+// transfer. ProFTPD then answers what is sent at once, ahead of the final reply, and each answer would be taken for another's.
+func (d *Data) endedByServer() bool {
+	return !d.upload && d.ioErr == nil && d.ch.tls != nil && d.CloseNotify()
 }
 
 // lateWord is how long the server's last word is waited for when the data got no further: it may be here already.

@@ -25,6 +25,7 @@ type fake struct {
 	implicit bool
 	tls      *tls.Config
 	data     func(f *fake, verb string, nc net.Conn) // serves the data connection of a transfer; nil: content, then close_notify
+	nosy     bool                                    // reads commands in the middle of a transfer and answers them at once, as ProFTPD does
 	early    func(nc net.Conn) bool                  // looks at the data connection before the command was handled; false: close it
 
 	ln net.Listener
@@ -297,7 +298,19 @@ func (c *control) transfer(verb string) {
 		_, _ = io.WriteString(nc, content)
 	}
 	_ = nc.Close()
+	if c.f.nosy {
+		c.interrupted()
+	}
 	c.say("226 done")
+}
+
+// interrupted answers a command that comes within a moment.
+func (c *control) interrupted() {
+	_ = c.nc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if line, err := c.br.ReadString('\n'); err == nil {
+		c.say("450 %s: data transfer in progress", strings.TrimSpace(line))
+	}
+	_ = c.nc.SetReadDeadline(time.Time{})
 }
 
 // seen gives the commands received so far, and whether s stands in any of them or in what came in clear.

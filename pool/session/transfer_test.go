@@ -245,6 +245,36 @@ func TestBareEndOfDataIsTold(t *testing.T) {
 	}
 }
 
+// TestNothingIsAskedBeforeTheLastWord: data that somebody on the way has ended say nothing of the server, which may be in the
+// middle of the transfer. One that answers commands there would make the answers change places.
+func TestNothingIsAskedBeforeTheLastWord(t *testing.T) {
+	for name, end := range map[string]func(*net.TCPConn){
+		"end of the connection": func(nc *net.TCPConn) { _ = nc.CloseWrite() },
+		"reset":                 func(nc *net.TCPConn) { _ = nc.SetLinger(0); _ = nc.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{nosy: true}
+			f.data = func(_ *fake, _ string, nc net.Conn) {
+				_, _ = io.WriteString(nc, content)
+				end(nc.(interface{ NetConn() net.Conn }).NetConn().(*net.TCPConn))
+			}
+			_, cfg := startFake(t, f)
+			s := dial(t, cfg)
+			d, err := s.Transfer(t.Context(), session.TransferRequest{Verb: "MLSD /d", Next: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.ReadAll(d) // how it ends is not the question
+			if r, _ := d.Finish(t.Context()); r.Code != 226 {
+				t.Errorf("the last word on the transfer: %v", r)
+			}
+			if r, err := s.Command(t.Context(), "NOOP"); err != nil || r.Code != 200 {
+				t.Errorf("the answer to what was asked next: %v, %v", r, err)
+			}
+		})
+	}
+}
+
 func TestUploadIntoAResetFailsThoughTheServerSays226(t *testing.T) {
 	f := &fake{}
 	f.data = func(_ *fake, _ string, nc net.Conn) {
