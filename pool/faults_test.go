@@ -506,3 +506,45 @@ func TestRefusalForTheMomentIsNoAbsence(t *testing.T) {
 		wantKind(t, said, err, KindNotFound)
 	}
 }
+
+// TestFirstListingCut: a data connection that somebody cuts is no end of a listing, also when nothing is known of the server yet.
+// One that never says more than the end of the connection is believed in the end.
+func TestFirstListingCut(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cut   int // listings
+		asked int
+	}{"first": {1, 2}, "always": {100, 3}} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.put("/a", "1")
+			f.put("/b", "2")
+			cuts := 0
+			f.script(func(c *fakeConn, verb, _ string) bool {
+				if cuts == tt.cut || verb != "MLSD" {
+					return false
+				}
+				cuts++
+				if d := c.data(); d != nil {
+					_, _ = io.WriteString(d, "type=cdir; .\r\ntype=file;size=1; a\r\n")
+					if tt.cut > 1 {
+						_, _ = io.WriteString(d, "type=file;size=1; b\r\n")
+					}
+					_ = d.NetConn().Close() // no close_notify
+				}
+				c.say("226 done")
+				return true
+			})
+			e := connectFake(t, f)
+			l, err := e.List(e.ctx, "/")
+			if err != nil || len(l.Entries) != 2 {
+				t.Errorf("%+v, %v", l, err)
+			}
+			if n := f.sent("MLSD"); n != tt.asked {
+				t.Errorf("asked %d times", n)
+			}
+			if _, err := e.List(e.ctx, "/"); err != nil || f.sent("MLSD") != tt.asked+1 {
+				t.Errorf("once it is known: %v, asked %d times", err, f.sent("MLSD")-tt.asked)
+			}
+		})
+	}
+}

@@ -289,8 +289,12 @@ func (p *Pool) endListing(b *budget, d *session.Data) (wire.Reply, error) {
 	return final, p.endedProperly(d)
 }
 
+// maxBareEnds is how many listings of a server that was not seen to send close_notify yet are doubted for their bare end.
+const maxBareEnds = 2
+
 // endedProperly checks that a listing, whose length nobody knows, was not cut off by somebody on the way: data must end with TLS's
-// close_notify, on servers that were seen to send it.
+// close_notify, on servers that were seen to send it. One that was not is asked again first: the very first listing may be the
+// one that was cut.
 func (p *Pool) endedProperly(d *session.Data) error {
 	known := p.memory.get().Ends
 	switch {
@@ -298,7 +302,7 @@ func (p *Pool) endedProperly(d *session.Data) error {
 		if !known {
 			p.memory.set(func(l *learned) { l.Ends = true })
 		}
-	case known:
+	case known || p.bareEnds.Add(1) <= maxBareEnds:
 		return &brokenData{&Error{Kind: KindIncomplete, Reply: "the data connection ended without TLS's close_notify"}}
 	}
 	return nil

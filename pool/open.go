@@ -39,7 +39,9 @@ type Pool struct {
 	dataLists atomic.Bool
 	// finsFailed counts listings in a row that broke with our FIN sent ahead.
 	finsFailed atomic.Int32
-	password   atomic.Pointer[string] // of the latest login, to hide it in what servers say
+	// bareEnds counts listings that ended without a close_notify before one with it was seen.
+	bareEnds atomic.Int32
+	password atomic.Pointer[string] // of the latest login, to hide it in what servers say
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
 	ctx    context.Context

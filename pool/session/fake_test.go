@@ -20,7 +20,7 @@ import (
 // fake is a server that misbehaves as its fields say. Its zero value, with a certificate, is one that lets everybody in.
 type fake struct {
 	greeting string            // "": 220; "silent": none
-	replies  map[string]string // by verb or whole command; "" closes the connection; without an entry: the usual
+	replies  map[string]string // by verb or whole command; "" closes the connection, "in clear: " says something beside TLS first; without an entry: the usual
 	first    map[string]string // the same, on the first connection only
 	implicit bool
 	tls      *tls.Config
@@ -161,6 +161,10 @@ func (c *control) handle(cmd string) bool {
 	c.f.mu.Unlock()
 	if ok {
 		if scripted == "" {
+			return false
+		}
+		if words, dying := strings.CutPrefix(scripted, "in clear: "); dying {
+			_, _ = io.WriteString(c.raw, words+"\r\n")
 			return false
 		}
 		_, _ = io.WriteString(c.nc, scripted+"\r\n")

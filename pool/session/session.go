@@ -2,7 +2,9 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -158,12 +160,26 @@ func (s *Session) quirks() Quirks {
 	return s.info.Quirks
 }
 
+// errInClear is the end of a session, not a word about how the server protects it: vsftpd says its last words so when it dies.
+var errInClear = errors.New("control connection: the server went on in clear")
+
 // explain gives TLS failures on the line their meaning.
 func (s *Session) explain(err error) error {
-	if err == nil {
+	var record tls.RecordHeaderError
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &record) && s.established():
+		return fmt.Errorf("%w (%q)", errInClear, record.RecordHeader[:])
 	}
 	return trust.Explain(err)
+}
+
+// established says that the login is over.
+func (s *Session) established() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.info.Since.IsZero()
 }
 
 // refusal makes an error of a reply, with advice where there is some.

@@ -275,6 +275,18 @@ func TestNothingIsAskedBeforeTheLastWord(t *testing.T) {
 	}
 }
 
+// TestLastWordsInClear: what a dying session says beside TLS is its end, and no reason to think that the server does not protect.
+func TestLastWordsInClear(t *testing.T) {
+	f := &fake{replies: map[string]string{"NOOP": "in clear: 500 OOPS: child died"}}
+	_, cfg := startFake(t, f)
+	s := dial(t, cfg)
+	_, err := s.Command(t.Context(), "NOOP")
+	var untrusted *trust.Error
+	if err == nil || errors.As(err, &untrusted) || s.Poisoned() == nil {
+		t.Errorf("%v, then %v", err, s.Poisoned())
+	}
+}
+
 func TestUploadIntoAResetFailsThoughTheServerSays226(t *testing.T) {
 	f := &fake{}
 	f.data = func(_ *fake, _ string, nc net.Conn) {
