@@ -160,6 +160,40 @@ func told2(err error) bool { return told(err) || errors.Is(err, syscall.ESTALE) 
 // hour, and many faults would use up all that it allows.
 var forgetful = []string{"TimeoutStalled 5"}
 
+// TestDataCuts: data connections are cut all the time, each at another moment of a listing, an upload or a download, and nothing
+// that was acknowledged is missing or wrong. Servers that read commands in the middle of a transfer make it easy to mistake one
+// answer for another.
+func TestDataCuts(t *testing.T) {
+	t.Parallel()
+	for i, kind := range lab.Real {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			o := lab.Options{Kind: kind}
+			if kind == lab.ProFTPD {
+				o.Extra = forgetful
+			}
+			f := mountFaulty(t, lab.Start(t, o), relayHosts[i])
+			f.keeps, f.ghosts = true, true
+			rng := rand.New(rand.NewPCG(uint64(i), 8))
+			var told, calls atomic.Int64
+			var all sync.WaitGroup
+			stop := make(chan struct{})
+			for n := range 4 {
+				all.Go(func() { f.load(t, n, &told, &calls, stop) })
+			}
+			cuts := 0
+			for start := time.Now(); time.Since(start) < pick(6*time.Second, 2*time.Minute) && !t.Failed(); cuts++ {
+				f.line.CutAll(relay.Data)
+				time.Sleep(time.Duration(rng.Int64N(int64(60 * time.Millisecond))))
+			}
+			close(stop)
+			all.Wait()
+			f.recovers(t)
+			t.Logf("%d calls, %d of them told, %d cuts", calls.Load(), told.Load(), cuts)
+		})
+	}
+}
+
 // TestSoak: mixed load and faults for long; what the mount holds in the end is what it held after the first minute.
 func TestSoak(t *testing.T) {
 	t.Parallel()

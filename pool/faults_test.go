@@ -548,3 +548,38 @@ func TestFirstListingCut(t *testing.T) {
 		})
 	}
 }
+
+// TestContinuationIsNotRepeatedBlindly: a connection that was lost at the start of a continuation is replaced when the file is as
+// it was. Otherwise the caller has to look how much there is.
+func TestContinuationIsNotRepeatedBlindly(t *testing.T) {
+	for _, mode := range []UploadMode{UploadAt, UploadAppend} {
+		for _, left := range []string{"0123456789", "01234", ""} {
+			f := newFake(t)
+			f.put("/a", "0123456789")
+			e := connectFake(t, f)
+			verb := map[UploadMode]string{UploadAt: "STOR", UploadAppend: "APPE"}[mode]
+			f.script(once(verb, func(c *fakeConn, arg string) bool {
+				f.put(arg, left)
+				if left == "" {
+					f.mu.Lock()
+					delete(f.files, arg)
+					f.mu.Unlock()
+				}
+				return c.cut()
+			}))
+			u, err := e.Upload(e.ctx, "/a", UploadOptions{Mode: mode, Offset: 10})
+			want := 1
+			if len(left) == 10 {
+				want = 2 // what becomes of it is not the question: the fake knows no APPE
+				if err == nil {
+					u.Abort()
+				}
+			} else {
+				wantKind(t, verb+" of what is not there any more", err, KindIncomplete)
+			}
+			if n := f.sent(verb); n != want {
+				t.Errorf("%s with %q left: sent %d times", verb, left, n)
+			}
+		}
+	}
+}

@@ -106,7 +106,7 @@ const (
 // UploadOptions says how an upload starts.
 type UploadOptions struct {
 	Mode       UploadMode
-	Offset     int64  // for UploadAt
+	Offset     int64  // for UploadAt; for UploadAppend the size that the file has, 0: not known
 	OnPressure func() // as in DownloadOptions: finish at your offset and come back
 }
 

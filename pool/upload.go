@@ -77,9 +77,41 @@ func (u *upload) request() session.TransferRequest {
 	case UploadAppend:
 		return session.TransferRequest{Verb: "APPE " + u.abs}
 	case UploadAt:
-		return session.TransferRequest{Verb: "STOR " + u.abs, Rest: u.o.Offset}
+		r := session.TransferRequest{Verb: "STOR " + u.abs, Rest: u.o.Offset}
+		if r.Rest > 0 {
+			r.Before, r.Look = []string{"SIZE " + u.abs}, u.reaches
+		}
+		return r
 	}
 	return session.TransferRequest{Verb: "STOR " + u.abs}
+}
+
+// errShort: what was to be continued is not what it was when it was looked at.
+var errShort = &Error{Kind: KindIncomplete, Reply: "the file on the server does not reach up to where it is to be continued"}
+
+// reaches looks at the reply to SIZE, in the flight of the REST. Servers go on at another offset, or leave a hole, where the file
+// is shorter or gone: Pure-FTPd was seen to remove a file whose continuation was cut.
+func (u *upload) reaches(told []wire.Reply) error {
+	size, ok := readSize(told[0])
+	gone := told[0].Refused() && judge(told[0]).kind == KindNotFound
+	if gone || ok && size < u.o.Offset {
+		return errShort
+	}
+	return nil
+}
+
+// unchanged is asked before an APPE is sent again: what another one stored must not be followed by what it stored. The offset is
+// not always known.
+func (u *upload) unchanged(ctx context.Context) (bool, error) {
+	if u.o.Mode != UploadAppend || u.o.Offset <= 0 {
+		return false, nil
+	}
+	e, err := u.p.Stat(ctx, u.name)
+	switch {
+	case absent(err), err == nil && e.Size >= 0 && e.Size != u.o.Offset:
+		return false, errShort
+	}
+	return false, err
 }
 
 // start begins the transfer. A connection lost before the first byte of content is replaced: nothing was stored, or nothing that
@@ -87,9 +119,11 @@ func (u *upload) request() session.TransferRequest {
 func (u *upload) start(ctx context.Context) error {
 	b := u.p.newBudget(ctx)
 	defer b.end()
-	cl := call{op: "store", path: u.name, claim: claim{lane: laneTransfer, press: u.o.OnPressure, data: true}}
+	cl := call{op: "store", path: u.name, claim: claim{lane: laneTransfer, press: u.o.OnPressure, data: true}, settle: u.unchanged}
 	c, err := u.p.borrow(b, cl, func(ctx context.Context, c *conn) (err error) {
-		u.d, err = u.p.transfer(ctx, c, u.request())
+		if u.d, err = u.p.transfer(ctx, c, u.request()); errors.Is(err, errShort) {
+			u.p.retire(c)
+		}
 		return err
 	})
 	if err != nil {

@@ -56,6 +56,19 @@ func TestCutBehindReplayIsLost(t *testing.T) {
 	k.want("/a", "again")
 }
 
+// TestReplacedObjectIsNotContinued: a cut upload is continued, and goes into a new file that came in the place of the old one. What
+// that has up to its size is not what was sent up to there.
+func TestReplacedObjectIsNotContinued(t *testing.T) {
+	k := newKit(t, quirks{cuts: 1, cutAt: 400_000, cutKeeps: 100_000, replaced: 1})
+	_, f, h := k.create("/a")
+	data := k.fill(h, 0, 700_000, 1<<16)
+	k.done(f, h)
+	same(t, "server", []byte(k.srv.content("/a")), data)
+	if r := k.s.Stats().Resumed; r != 2 {
+		t.Errorf("resumed %d times", r)
+	}
+}
+
 func TestCutBeforeReply(t *testing.T) {
 	k := newKit(t, quirks{cutFinish: 1})
 	_, f, h := k.create("/a")

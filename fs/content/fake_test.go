@@ -38,6 +38,7 @@ type quirks struct {
 	failFinish     error // the next Finish fails so, nothing of the upload is kept
 	renameCut      int   // so many renames happen, and their reply is lost
 	broken         bool  // nothing at all works
+	replaced       int   // so many continuations find a new file in the place of the old one, and begin at its end
 	silentTruncate int64 // the next upload: so many bytes at the end are lost with a 226
 }
 
@@ -45,6 +46,7 @@ type fakeFile struct {
 	data  []byte
 	mtime time.Time
 	mode  uint32
+	id    int // unique
 	up    int // open uploads
 	down  int // open downloads
 }
@@ -91,7 +93,7 @@ func (s *fakeServer) put(name, data string) pool.Entry {
 
 func (s *fakeServer) entry(name string) pool.Entry {
 	f := s.files[name]
-	return pool.Entry{Name: path.Base(name), Type: pool.TypeFile, Size: int64(len(f.data)), ModTime: f.mtime, Exact: true, Mode: f.mode, HasMode: true}
+	return pool.Entry{Name: path.Base(name), Type: pool.TypeFile, Size: int64(len(f.data)), ModTime: f.mtime, Exact: true, Mode: f.mode, HasMode: true, Unique: fmt.Sprint("u", f.id)}
 }
 
 // traffic gives the bytes of all uploads and downloads so far.
@@ -430,6 +432,12 @@ func (s *fakeServer) openUpload(u *fakeUpload, o pool.UploadOptions) error {
 	case pool.UploadAppend:
 		u.pos = int64(len(f.data))
 	case pool.UploadAt:
+		if s.q.replaced > 0 {
+			s.q.replaced--
+			f = &fakeFile{mode: 0o644, id: f.id + 1}
+			s.files[u.name] = f
+			break
+		}
 		u.pos = o.Offset
 		if o.Offset > int64(len(f.data)) {
 			return fail(pool.KindOther, "store", u.name)

@@ -55,6 +55,7 @@ type sender struct {
 	turn   uint64      // counts uploads; guarded by mu
 	opened time.Time   // guarded by mu
 	used   time.Time   // guarded by mu
+	seen   string      // unique fact of the object that is continued, "": not known, or it begins anew; guarded by mu
 	last   pool.FinishResult
 	sum    hash.Hash // of all bytes from 0, nil when it is not wanted or not known; guarded by mu
 	hashed int64     // guarded by mu
@@ -219,7 +220,8 @@ func (d *sender) ready(ctx context.Context, start int64, p []byte) error {
 	return nil
 }
 
-// have asks the server how much of the object it has, on another connection than the one that was cut.
+// have asks the server how much of the object it has, on another connection than the one that was cut. Of a file that came in
+// its place nothing is known, whatever its size.
 func (d *sender) have(ctx context.Context) (int64, error) {
 	e, err := d.s.cfg.Remote.Stat(ctx, d.path())
 	switch {
@@ -227,13 +229,22 @@ func (d *sender) have(ctx context.Context) (int64, error) {
 		return 0, nil
 	case err != nil:
 		return 0, err
+	case d.isOther(e):
+		return 0, nil
 	}
+	d.seen = e.Unique
 	return e.Size, nil
+}
+
+// isOther tells whether e is another file than the one that is continued.
+func (d *sender) isOther(e pool.Entry) bool {
+	return d.seen != "" && e.Unique != "" && e.Unique != d.seen
 }
 
 // open starts an upload whose first byte is the one at off.
 func (d *sender) open(ctx context.Context, off int64) error {
 	if off == 0 && d.base == 0 && (!d.append || d.unsure) {
+		d.seen = ""
 		return d.start(ctx, pool.UploadOptions{Mode: pool.UploadStore})
 	}
 	modes := [2]pool.UploadMode{pool.UploadAt, pool.UploadAppend}
@@ -298,6 +309,9 @@ func (d *sender) finish(ctx context.Context, fin pool.Finish) error {
 	res, err := d.up.Finish(ctx, fin)
 	if err != nil {
 		return err
+	}
+	if d.isOther(res.Entry) {
+		return opError("write", d.path(), pool.KindIncomplete, errors.New("another file came in the place of the one that was continued"))
 	}
 	d.closed()
 	d.last = res

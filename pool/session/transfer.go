@@ -20,6 +20,9 @@ type TransferRequest struct {
 	// the transfer is ended and the refusal is returned as *wire.ReplyError. For downloads all is one flight; an
 	// upload waits for REST and Before to be accepted, as a STOR behind a refused REST would truncate the file.
 	Before []string
+	// Look, if not nil, judges the replies to Before of an upload, refusals among them, before Verb is sent; its error ends the
+	// transfer. REST may be pending then, so the session must not be used for another.
+	Look func(told []wire.Reply) error
 	// EarlyEnd sends our close_notify on the data channel of a download as soon as TLS is there (RFC 8446 section 6.1: each
 	// side ends its own direction). A server that waits for it before its final reply then sends that behind the data, and
 	// no round trip lies between the two. It has no effect before TLS 1.3, where a close_notify ends both directions.
@@ -90,7 +93,7 @@ func (e *againError) Unwrap() error { return e.err }
 func (s *Session) transfer(ctx context.Context, r TransferRequest) (*Data, error) {
 	cmds := append(r.prelude(), r.Verb)
 	if r.upload() && len(cmds) > 1 {
-		if err := s.accepted(ctx, r.prelude()); err != nil {
+		if err := s.accepted(ctx, r); err != nil {
 			return nil, err
 		}
 		cmds = cmds[len(cmds)-1:]
@@ -113,11 +116,18 @@ func (s *Session) transfer(ctx context.Context, r TransferRequest) (*Data, error
 	return s.begin(ctx, r, ch, pending)
 }
 
-// accepted sends commands that must all succeed.
-func (s *Session) accepted(ctx context.Context, cmds []string) error {
+// accepted sends the commands ahead of an upload, which must all succeed but for those that r looks at itself.
+func (s *Session) accepted(ctx context.Context, r TransferRequest) error {
+	cmds := r.prelude()
 	replies, err := s.line.Flight(ctx, cmds...)
 	if err != nil {
 		return s.explain(err)
+	}
+	if r.Look != nil {
+		if err := r.Look(replies[:len(r.Before)]); err != nil {
+			return err
+		}
+		cmds, replies = cmds[len(r.Before):], replies[len(r.Before):]
 	}
 	for i, r := range replies {
 		if r.Refused() {
