@@ -4,18 +4,39 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
 
+// checks are the commands behind an upload. Attributes come first, so that what is told of the file is what it has in the end.
+type checks struct{ attrs, reads []string }
+
+func (u *upload) checks(a Attrs) checks {
+	return checks{u.attrCommands(a), append(u.readCommands(), u.foldQuestion()...)}
+}
+
+func (k checks) commands() []string { return append(slices.Clone(k.attrs), k.reads...) }
+
+// harmless tells whether the commands may leave before it is known that the upload succeeded: a mode without the right to write
+// would stand in the way of the next attempt.
+func (k checks) harmless(a Attrs) bool { return a.Mode == nil || *a.Mode&0o200 != 0 }
+
 // complete verifies an upload that the server called complete, and sets attributes, in one flight: on the upload's own
-// connection if c is not nil, else on another. All of it may be repeated.
-func (u *upload) complete(ctx context.Context, c *conn, f Finish, size int64) (FinishResult, error) {
+// connection if c is not nil, else on another. All of it may be repeated. told are the replies of c, if it was asked already.
+func (u *upload) complete(ctx context.Context, c *conn, f Finish, size int64, k checks, told []wire.Reply) (FinishResult, error) {
 	var res FinishResult
 	check := func(ctx context.Context, c *conn) (err error) {
-		res, err = u.check(ctx, c, f, size)
+		replies := told
+		told = nil // those are of this connection
+		if replies == nil {
+			if replies, err = c.flight(ctx, k.commands()...); err != nil {
+				return err
+			}
+		}
+		res, err = u.check(ctx, c, f, size, k, replies)
 		return err
 	}
 	if c != nil {
@@ -40,14 +61,10 @@ func (u *upload) checked(ctx context.Context, err error) error {
 	return u.p.fail(ctx, "store", u.name, err)
 }
 
-// check is the flight behind the 226. Attributes come first, so that what is told of the file is what it has in the end.
-func (u *upload) check(ctx context.Context, c *conn, f Finish, size int64) (FinishResult, error) {
-	attrs, reads := u.attrCommands(f.Attrs), u.readCommands()
-	reads = append(reads, u.foldQuestion()...)
-	replies, err := c.flight(ctx, append(attrs, reads...)...)
-	if err != nil {
-		return FinishResult{}, err
-	}
+// check judges the replies to the commands behind the 226.
+func (u *upload) check(ctx context.Context, c *conn, f Finish, size int64, k checks, replies []wire.Reply) (FinishResult, error) {
+	var err error
+	attrs, reads := k.attrs, k.reads
 	var res FinishResult
 	slow := false
 	for i, r := range replies[:len(attrs)] {

@@ -21,8 +21,11 @@ type serverInfo struct {
 
 	mlst bool // MLST and MLSD
 	// linksLie: MLST follows a symlink for the type, but gives the link's own size and mode (ProFTPD).
-	linksLie   bool
-	pureFTPd   bool // creates other names than it was told
+	linksLie bool
+	pureFTPd bool // creates other names than it was told
+	// queues: it reads no command during a transfer, and says 226 of an upload only when its own end of the data channel was
+	// acknowledged (vsftpd).
+	queues     bool
 	tlsVersion uint16
 	rang       bool // RANG a b: a RETR ends by itself (draft-bryan-ftp-range)
 }
@@ -38,6 +41,7 @@ func newServerInfo(address, root string, info session.Info) *serverInfo {
 	s.mlst = mlst || mlsd
 	_, s.linksLie = info.Features["MFF"]
 	s.pureFTPd = strings.Contains(info.Greeting, "Pure-FTPd") || strings.Contains(strings.ToLower(facts), "sizd")
+	s.queues = strings.Contains(info.Greeting, "(vsFTPd ")
 	s.rang = strings.HasPrefix(strings.ToUpper(info.Features["RANG"]), "STREAM")
 	s.identity = identity(address, info)
 	return s

@@ -242,11 +242,22 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 		return FinishResult{}, u.failed(&Error{Kind: KindCanceled, Err: errFinished})
 	}
 	size := u.expected(f)
+	k := u.checks(f.Attrs)
+	asked := u.asksBehind(d, f.Attrs, k)
 	_, err := d.Finish(ctx)
-	if err != nil {
+	var told []wire.Reply
+	if err == nil {
+		told, _ = d.Answers(ctx) // without them it is asked again, elsewhere if need be
+	} else {
+		if asked {
+			u.p.retire(c) // answers may be on their way that nobody reads
+		}
 		lost := c.s.Poisoned() != nil
 		if transportKind(err) == KindTimeout {
 			u.p.silence.begin(u.p.now())
+		}
+		if errors.Is(err, session.ErrOutOfTurn) {
+			u.p.outOfTurn.Store(true)
 		}
 		u.p.release(c)
 		c = nil
@@ -256,7 +267,16 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 		}
 		u.p.log.Info("the end of an upload was not heard, but all of it arrived", "path", u.name, "size", size, "err", err)
 	}
-	return u.complete(ctx, c, f, size)
+	return u.complete(ctx, c, f, size, k, told)
+}
+
+// asksBehind has the file asked about right behind its last byte, where that saves a round trip.
+func (u *upload) asksBehind(d *session.Data, a Attrs, k checks) bool {
+	if !u.p.server().queues || u.p.outOfTurn.Load() || !k.harmless(a) {
+		return false
+	}
+	d.Behind(k.commands()...)
+	return true
 }
 
 // finishFailed is the error of an upload whose end went wrong.
