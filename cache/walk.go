@@ -11,7 +11,7 @@ import (
 const (
 	walkSteps  = 2                // folders listed below one listed before, in a row, that make a walk
 	walkPause  = 30 * time.Second // a longer one ends it
-	firstAhead = 4                // folders ahead of the walker at first
+	firstAhead = 6                // folders ahead of the walker at first
 	mostAhead  = 64               // and once what was listed ahead turned out to be of use
 )
 

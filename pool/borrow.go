@@ -126,10 +126,21 @@ func (p *Pool) enqueue(w *waiter) error {
 	}
 	w.signs = p.signs()
 	w.pressAt = p.now().Add(pressAfter)
-	p.queue = append(p.queue, w)
+	p.queueLocked(w)
 	p.startLocked()
 	p.pumpLocked()
 	return nil
+}
+
+// queueLocked puts a caller behind those who wait already, and ahead of work that nobody waits for.
+func (p *Pool) queueLocked(w *waiter) {
+	at := len(p.queue)
+	if w.lane != laneBackground {
+		if i := slices.IndexFunc(p.queue, func(o *waiter) bool { return o.lane == laneBackground }); i >= 0 {
+			at = i
+		}
+	}
+	p.queue = slices.Insert(p.queue, at, w)
 }
 
 // signs counts what the server gave as signs of life: answers, content taken and given.
@@ -216,14 +227,20 @@ func (p *Pool) pumpLocked() {
 	now := p.now()
 	most := p.limit.now(p.cfg.MaxConns, now)
 	held, dials, blocked, foreground := p.held, 0, 0, false
+	more := most - len(p.conns) // connections that are being made, or may be
+	if now.Before(p.limit.dialAt) {
+		more = p.dialing
+	}
 	kept := p.queue[:0]
 	for _, w := range p.queue {
-		ok := room(w.lane, held, most) && (w.lane != laneBackground || !foreground)
-		if !ok && w.ahead {
+		free := room(w.lane, held, most) || w.ahead && roomAhead(held, most)
+		ok := free && (w.lane != laneBackground || !foreground)
+		if w.ahead && !ok && (!free || dials >= more) {
 			w.fail(noSpare())
 			continue
 		}
-		if ok {
+		switch {
+		case ok:
 			held[w.lane]++
 			if c := p.takeIdleLocked(now, w.data); c != nil {
 				p.grantLocked(w, c, now)
@@ -233,7 +250,10 @@ func (p *Pool) pumpLocked() {
 				continue
 			}
 			dials++
-		} else if w.lane != laneBackground && p.mayPressLocked(w, now) {
+		case w.ahead: // behind a caller, and a connection of its own is on its way
+			held[w.lane]++
+			dials++
+		case w.lane != laneBackground && p.mayPressLocked(w, now):
 			blocked++
 		}
 		foreground = foreground || w.lane != laneBackground
@@ -256,6 +276,19 @@ func room(l lane, held [lanes]int, most int) bool {
 		return free >= min(3, most) && transfers < most-1
 	}
 	return free >= 1
+}
+
+// manyConns is how many connections are enough for listings ahead to use all but two of them: one, over in two round
+// trips, may then have the connection that other work nobody waits for leaves to a transfer.
+const manyConns = 6
+
+// roomAhead is room for a question that fails rather than wait.
+func roomAhead(held [lanes]int, most int) bool {
+	busy := 0
+	for _, n := range held {
+		busy += n
+	}
+	return most >= manyConns && most-busy >= 2
 }
 
 // fewConns is how many connections take turns at transfers one after the other.

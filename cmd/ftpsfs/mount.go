@@ -38,7 +38,7 @@ type rooms struct {
 
 // walkAhead is how many folders are listed at a time ahead of somebody who walks through them. The pool lends connections
 // for it only while others are left for everybody else.
-const walkAhead = 6
+const walkAhead = 7
 
 // filesAhead is how many small files are fetched at a time ahead of somebody who reads one after the other, on the same
 // terms, and mostAhead how much of the memory for file data they may take.

@@ -1,0 +1,67 @@
+package pool
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/session"
+)
+
+// waiting is a pool without connections, with callers in its queue, while dialing connections are being made and no more can be.
+func waiting(t *testing.T, dialing int, claims ...claim) (*Pool, []*waiter) {
+	t.Helper()
+	p, err := New(Config{Session: session.Config{Host: "127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialing, p.limit.dialAt = dialing, p.now().Add(time.Hour)
+	var all []*waiter
+	for _, c := range claims {
+		w := &waiter{claim: c, ready: make(chan struct{})}
+		all = append(all, w)
+		p.queueLocked(w)
+	}
+	return p, all
+}
+
+func TestCallersComeBeforeWorkAhead(t *testing.T) {
+	ahead, caller := claim{lane: laneBackground, ahead: true}, claim{lane: laneMeta}
+	fetch := claim{lane: laneBackground}
+	p, all := waiting(t, 8, ahead, fetch, caller, ahead, claim{lane: laneTransfer})
+	want := []*waiter{all[2], all[4], all[0], all[1], all[3]}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.queue, want) {
+		t.Error("not in the order of who waits")
+	}
+}
+
+// Behind a caller who waits for a connection, questions ahead stay as long as connections are on their way for them as well.
+func TestQuestionsAheadWaitForTheirOwnConnections(t *testing.T) {
+	ahead, caller := claim{lane: laneBackground, ahead: true}, claim{lane: laneMeta}
+	for _, c := range []struct{ dialing, stay int }{{1, 0}, {2, 1}, {3, 2}, {8, 4}} {
+		p, all := waiting(t, c.dialing, caller, ahead, ahead, ahead, ahead)
+		p.mu.Lock()
+		p.pumpLocked()
+		if got := len(p.queue) - 1; got != c.stay || p.queue[0] != all[0] {
+			t.Errorf("%d connections on their way: %d questions ahead wait", c.dialing, got)
+		}
+		p.mu.Unlock()
+	}
+}
+
+// Listings ahead leave two connections at least where there are few, one where there are many.
+func TestRoomAhead(t *testing.T) {
+	for _, c := range []struct {
+		held, most int
+		want       bool
+	}{{6, 8, true}, {7, 8, false}, {4, 6, true}, {5, 6, false}, {3, 5, false}, {0, 2, false}} {
+		if got := roomAhead([lanes]int{laneBackground: c.held}, c.most); got != c.want {
+			t.Errorf("%d held of %d: %v", c.held, c.most, got)
+		}
+	}
+}
