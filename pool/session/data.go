@@ -172,9 +172,9 @@ func (d *Data) Answers(ctx context.Context) ([]wire.Reply, error) {
 // ErrOutOfTurn says that a server answered a command of Behind before the end of the upload. The session is poisoned.
 var ErrOutOfTurn = errors.New("another command was answered before the end of the upload")
 
-// askBehind sends what Behind named. The data are through: nothing that a command does can disturb them.
+// askBehind sends what Behind named, if it was the server itself that ended the channel: see endedByServer.
 func (d *Data) askBehind(ctx context.Context) {
-	if len(d.behind) == 0 || d.ioErr != nil {
+	if len(d.behind) == 0 || d.ioErr != nil || d.ch.tls == nil || d.conn.fin.Load() {
 		return
 	}
 	d.began = true
