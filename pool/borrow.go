@@ -292,7 +292,7 @@ func roomAhead(held [lanes]int, most int) bool {
 }
 
 // fewConns is how many connections take turns at transfers one after the other.
-const fewConns = 3
+const fewConns = 4
 
 // inARow says that the connection was in use just now.
 func (c *conn) inARow(now time.Time) bool {

@@ -119,6 +119,13 @@ func (s *Store) Has(key Key, index int64, off int) bool {
 	return ok && off >= b.from && off < b.to
 }
 
+// HasBlock tells whether anything of a block is cached, without counting as a use of it.
+func (s *Store) HasBlock(key Key, index int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lru.Contains(place{key, index})
+}
+
 // Drop forgets all blocks of that content.
 func (s *Store) Drop(key Key) {
 	s.mu.Lock()

@@ -12,7 +12,7 @@ func (r *Reader) SetSize(size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.size = size
-	r.train = nil // what is under way is still right
+	r.train, r.ahead = nil, nil // what is under way is still right
 	for _, f := range r.fetches {
 		if f.running && f.end > size {
 			f.stopLocked()
@@ -34,13 +34,14 @@ func (r *Reader) Reset(key blocks.Key, size int64) {
 	r.key, r.size = key, size
 	r.last, r.window, r.seeks, r.ranged = nil, minWindow, 0, false
 	r.at, r.alone, r.train = 0, measure{}, nil
+	r.moves, r.ahead = moves{}, nil
 }
 
 // Suspend gives the connection up now, waits until that is done, and goes on by itself with the next read that needs it.
 // What was fetched ahead stays readable.
 func (r *Reader) Suspend() {
 	r.mu.Lock()
-	r.train = nil
+	r.train, r.ahead = nil, nil
 	running := slices.DeleteFunc(slices.Clone(r.fetches), func(f *fetch) bool { return !f.running })
 	for _, f := range running {
 		f.stopLocked()

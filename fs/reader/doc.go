@@ -6,6 +6,9 @@
 // own and the chunks it has filled: either open-ended (a stream) or bounded (a range). Chunks that were read, and those
 // of a fetch that ended, go to the block cache, where another handle of the file finds them too.
 //
+// How the reader moves (pattern.go) decides what is fetched before it is asked for (ahead.go): pieces before a reader that goes
+// backwards, ranges before one that goes in equal steps, nothing for one that shows no pattern.
+//
 // Where one flow is measured to be the limit, a sequential reader is served by several fetches side by side (a train, in
 // segments.go): pieces of the file, as far ahead as a window may be, over connections that nobody else wants.
 //

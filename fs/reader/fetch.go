@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/cache/blocks"
 	"github.com/ftpsfs/ftpsfs/pool"
@@ -22,6 +23,8 @@ type fetch struct {
 	start, end int64
 	open       bool // a stream: the download is asked for without a length
 	segment    bool // a piece of a train
+	ahead      bool // fetched because of a pattern
+	piece      bool // what a READ of a reader that goes backwards waits for, with what is before it
 	shortened  bool // a stream that ends where another segment begins: it is cut off there
 	background bool // it takes only a connection that can be spared
 	holder     *blocks.Holder
@@ -37,15 +40,16 @@ type fetch struct {
 	waiters []*waiter // READs that wait for bytes at pos or later
 	refs    int       // READs between attach and detach
 
-	running  bool // the goroutine lives
-	begun    bool // the download has a connection
-	filling  bool // the goroutine writes into the last slot
-	away     bool // the goroutine waits for a connection or memory: cancel is the way to reach it
-	starving bool // a READ waits, and the goroutine for memory: holding any would be waiting for itself
-	paused   bool // the window is full or there is no memory to fill it
-	stopping bool // end as soon as possible
-	leaving  bool // end when no READ waits
-	discard  bool // the content is not the reader's any more: nothing goes to the cache
+	running  bool      // the goroutine lives
+	begun    bool      // the download has a connection
+	since    time.Time // when it got it
+	filling  bool      // the goroutine writes into the last slot
+	away     bool      // the goroutine waits for a connection or memory: cancel is the way to reach it
+	starving bool      // a READ waits, and the goroutine for memory: holding any would be waiting for itself
+	paused   bool      // the window is full or there is no memory to fill it
+	stopping bool      // end as soon as possible
+	leaving  bool      // end when no READ waits
+	discard  bool      // the content is not the reader's any more: nothing goes to the cache
 	dropped  bool
 	err      error // why the fetch failed; nil: complete, or stopped
 
@@ -144,12 +148,17 @@ func (f *fetch) finishLocked(err error) {
 	if f.segment {
 		f.r.segmentOverLocked(f, err)
 	}
+	if f.ahead {
+		f.r.aheadOverLocked(f, err)
+	}
 	if err != nil && !errors.Is(err, errStopped) && !f.spurnedLocked(err) {
 		f.err = err
 		if c, ok := err.(*cut); ok {
 			f.err = c.err
 		}
-		f.r.unansweredLocked(f.err)
+		if !f.ahead || f.refs > 0 {
+			f.r.unansweredLocked(f.err)
+		}
 	}
 	for _, w := range f.waiters {
 		w.wakeLocked()

@@ -9,7 +9,7 @@ import (
 // Line is what the readers of one mount have found out about the way to the server, and what they did. It may be shared and
 // used concurrently.
 type Line struct {
-	segments, parallel, useless atomic.Int64
+	segments, parallel, useless, ahead atomic.Int64
 
 	mu      sync.Mutex
 	flows   int       // at a time, that were proven to carry more than fewer; 0: never proven. guarded by mu
@@ -25,11 +25,12 @@ type LineStats struct {
 	Segments int64 `json:"segments"` // pieces of large files that were downloaded beside each other
 	Parallel int64 `json:"parallel"` // times that several flows were proven to carry more than one
 	Useless  int64 `json:"useless"`  // times that they were tried and did not
+	Ahead    int64 `json:"ahead"`    // ranges that were fetched before they were asked for, because the reader showed a pattern
 }
 
 // Stats gives the counters.
 func (l *Line) Stats() LineStats {
-	return LineStats{Segments: l.segments.Load(), Parallel: l.parallel.Load(), Useless: l.useless.Load()}
+	return LineStats{Segments: l.segments.Load(), Parallel: l.parallel.Load(), Useless: l.useless.Load(), Ahead: l.ahead.Load()}
 }
 
 // After a proof that failed the next one waits, longer each time.

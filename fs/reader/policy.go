@@ -3,6 +3,8 @@ package reader
 import (
 	"context"
 	"slices"
+
+	"github.com/ftpsfs/ftpsfs/cache/blocks"
 )
 
 // Sizes in bytes that decide between going on, waiting and asking the server again.
@@ -11,7 +13,7 @@ const (
 	maxWindow  = 32 << 20  // most that a window grows to
 	keepBehind = 512 << 10 // of what was read, kept for READs that arrive late
 	maxSkip    = 1 << 20   // read and thrown away rather than asked for anew
-	minRange   = 128 << 10 // smallest bounded download, and alignment of all of them
+	minRange   = 8 << 10   // smallest bounded download: the first flight of a new TCP connection brings it
 	maxRange   = 1 << 20   // largest; a reader that goes on behind it is sequential
 	smallFile  = 256 << 10 // fetched from its begin, wherever the first READ is
 
@@ -21,7 +23,8 @@ const (
 // comingLocked gives the fetch that is about to deliver pos: it is worth waiting for.
 func (r *Reader) comingLocked(pos int64, n int) *fetch {
 	for _, f := range r.fetches {
-		if f.running && !f.stopping && !f.leaving && (f.begun || !f.background) && f.pos <= pos && pos < f.end && pos <= f.reachLocked(n) {
+		near := f.ahead || pos <= f.reachLocked(n)
+		if f.running && !f.stopping && !f.leaving && (f.begun || !f.background) && f.pos <= pos && pos < f.end && near {
 			return f
 		}
 	}
@@ -30,7 +33,9 @@ func (r *Reader) comingLocked(pos int64, n int) *fetch {
 
 // reachLocked is how far ahead of the stream a READ of n bytes may be to wait for it. READs of one sequential reader
 // overtake each other, hence the two of its own size.
-func (f *fetch) reachLocked(n int) int64 { return max(f.pos, f.demand) + maxSkip + 2*int64(n) }
+func (f *fetch) reachLocked(n int) int64 { return max(f.pos, f.demand) + reach(int64(n)) }
+
+func reach(n int64) int64 { return maxSkip + 2*n }
 
 // goesOnLocked tells whether a READ of n bytes at pos follows what was read before, as opposed to a seek.
 func (r *Reader) goesOnLocked(pos int64, n int) bool {
@@ -59,7 +64,13 @@ func (r *Reader) startLocked(pos int64, n int) *fetch {
 			f.leaveLocked()
 		}
 	}
+	if f := r.startAlongLocked(pos, n); f != nil {
+		return f
+	}
+	through := r.moves.course() == courseThrough
 	switch {
+	case through:
+		r.ranged, r.seeks = false, 0
 	case !goesOn && !r.ranged:
 		r.window = minWindow
 		r.seeks++
@@ -76,18 +87,33 @@ func (r *Reader) startLocked(pos int64, n int) *fetch {
 	return r.openLocked(pos, r.size, true)
 }
 
-// startRangeLocked starts a bounded download: aligned, and larger each time that the reader goes on behind the one before.
+// startRangeLocked starts a bounded download: no more than the READ and little besides, in a block of which something was
+// read before, or is just being read, all of it, and larger each time that the reader goes on behind the one before.
 func (r *Reader) startRangeLocked(pos int64, n int, goesOn bool) *fetch {
-	start := pos / minRange * minRange
-	if goesOn {
-		r.rangeLen = min(max(2*r.rangeLen, minRange), maxRange)
-		start = max(start, min(r.last.end, pos)) // the part before is there already
-	} else {
-		r.rangeLen = minRange
+	start, block := pos/pageSize*pageSize, pos/blocks.ChunkSize
+	length := max(minRange, int64(n))
+	switch {
+	case goesOn:
+		start = min(r.last.end, pos) // the part before is there already
+		length = min(max(4*r.rangeLen, length), maxRange)
+	case r.knownLocked(block):
+		start, length = block*blocks.ChunkSize, blocks.ChunkSize
+	default:
+		length = min(length, (block+1)*blocks.ChunkSize-start) // a chunk holds it
 	}
-	end := max(start+r.rangeLen, pos+int64(n))
-	end = (end + minRange - 1) / minRange * minRange
-	return r.openLocked(start, min(end, r.size), false)
+	end := min(max(start+length, pos+int64(n)), r.size)
+	r.rangeLen = end - start
+	return r.openLocked(start, end, false)
+}
+
+// knownLocked tells whether anything of a block was fetched already, or is under way.
+func (r *Reader) knownLocked(block int64) bool {
+	if r.cfg.Blocks.HasBlock(r.key, block) {
+		return true
+	}
+	return slices.ContainsFunc(r.fetches, func(f *fetch) bool {
+		return !f.open && f.running && f.start/blocks.ChunkSize <= block && block*blocks.ChunkSize < f.end
+	})
 }
 
 // openLocked starts a new fetch.
@@ -108,7 +134,9 @@ func (r *Reader) newFetchLocked(start, end int64, open bool) *fetch {
 // launchLocked starts the goroutine of a fetch.
 func (r *Reader) launchLocked(f *fetch) {
 	r.fetches = append(r.fetches, f)
-	r.last = f
+	if !f.ahead {
+		r.last = f
+	}
 	r.armIdleLocked()
 	r.wg.Add(1)
 	go f.run()

@@ -49,7 +49,10 @@ func (f *fetch) options() pool.DownloadOptions {
 		OnBegin: func() {
 			f.r.mu.Lock()
 			defer f.r.mu.Unlock()
-			f.begun = true
+			f.begun, f.since = true, f.r.cfg.Now()
+			if !f.background {
+				f.r.aheadLocked()
+			}
 		},
 	}
 	if !f.open {
@@ -118,6 +121,9 @@ func (f *fetch) room() ([]byte, error) {
 			if ok {
 				continue
 			}
+			if f.ahead {
+				return nil, errStopped // others need the memory more
+			}
 			f.r.mu.Lock()
 		}
 		f.paused = true
@@ -183,6 +189,9 @@ func (f *fetch) got(n int) (complete bool) {
 	f.slots[len(f.slots)-1].to += n
 	f.pos += int64(n)
 	f.r.received += int64(n)
+	if f.pos == f.end {
+		f.r.allThereLocked(f)
+	}
 	for _, w := range f.waiters {
 		if w.want <= f.pos {
 			w.wakeLocked()

@@ -60,7 +60,10 @@ type Reader struct {
 	received int64       // bytes from the server; guarded by mu
 	alone    measure     // of a single stream; guarded by mu
 	train    *train      // nil: one stream at a time; guarded by mu
+	moves    moves       // of the reader; guarded by mu
+	ahead    *ahead      // nil: no pattern; guarded by mu
 	opened   atomic.Bool // a download was started
+	pending  int         // READs that are not answered yet; guarded by mu
 	reads    uint64      // READs so far, to see whether the handle is in use; guarded by mu
 	idle     idleTimer   // guarded by mu
 	mute     error       // the server did not answer, believed until muteEnd; guarded by mu
@@ -90,6 +93,9 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reads++
+	r.followLocked(off, len(p))
+	r.pending++
+	defer func() { r.pending-- }()
 	for n := 0; ; {
 		if r.closed {
 			return n, os.ErrClosed

@@ -117,13 +117,18 @@ func TestThreeSeeksTurnToRanges(t *testing.T) {
 			if last.Length != -1 || last.Offset != off*mib+5 {
 				t.Errorf("seek %d: %+v", i, last)
 			}
-		} else if last.Length != minRange || last.Offset%minRange != 0 {
+		} else if last.Length != minRange || last.Offset != off*mib {
 			t.Errorf("seek %d: %+v", i, last)
 		}
 	}
-	g.read(150*mib+60<<10, 4096)
+	g.read(150*mib+4101, 4000)
 	if d := srv.downloads(); len(d) != 6 {
 		t.Errorf("a read beside the last one was not served by it: %+v", d)
+	}
+	g.read(150*mib+100<<10, 4096)
+	g.read(150*mib+200<<10, 4096)
+	if d := srv.downloads(); len(d) != 7 || d[6].Offset != 150*mib || d[6].Length != blocks.ChunkSize {
+		t.Errorf("a second place of a block did not bring the block: %+v", d)
 	}
 }
 
@@ -141,7 +146,7 @@ func TestRangesGrowAndTurnBackToAStream(t *testing.T) {
 	for _, o := range srv.downloads()[before:] {
 		lengths = append(lengths, o.Length)
 	}
-	want := []int64{256 << 10, 512 << 10, mib, -1}
+	want := []int64{56 << 10, 224 << 10, 896 << 10, mib, -1}
 	if len(lengths) != len(want) {
 		t.Fatalf("lengths %d", lengths)
 	}

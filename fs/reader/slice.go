@@ -32,6 +32,9 @@ func (f *fetch) press() {
 	if f.segment && f.r.train != nil {
 		f.r.yieldLocked(f)
 	}
+	if f.ahead && f.refs == 0 {
+		f.leaveLocked()
+	}
 	f.slice.pressed, f.slice.at = true, f.pos
 	f.slice.stop = f.r.cfg.AfterFunc(sliceTime, func() {
 		f.r.mu.Lock()
@@ -88,7 +91,7 @@ func (r *Reader) idleTick() {
 		busy = busy || f.refs > 0
 	}
 	if !busy && len(r.fetches) > 0 {
-		r.train = nil
+		r.train, r.ahead = nil, nil
 		for _, f := range slices.Clone(r.fetches) {
 			f.leaveLocked()
 			f.shedLocked()

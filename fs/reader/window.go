@@ -54,6 +54,7 @@ func (r *Reader) advanceLocked(pos int64) {
 		}
 	}
 	r.fillLocked()
+	r.aheadLocked()
 }
 
 // pruneLocked retires the slots that end more than keep bytes behind the cursor.

@@ -370,6 +370,9 @@ func (d *Data) Abort() {
 func (d *Data) abort() {
 	d.cutOff()
 	d.leave()
+	if d.next {
+		_ = d.s.Prepare(wire.Background(context.Background())) // behind the reply: before it the server may not read commands
+	}
 }
 
 // cutOff resets the channel and brings the line in step, or poisons it.
