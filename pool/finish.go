@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -310,10 +311,19 @@ func (u *upload) digest(ctx context.Context, c *conn, method string, size int64)
 	if last.Refused() {
 		return "", &wire.ReplyError{Cmd: cmds[len(cmds)-1], Reply: last}
 	}
-	for _, word := range strings.Fields(last.Text()) {
-		if raw, err := hex.DecodeString(word); err == nil && len(raw) == 32 {
-			return word, nil
-		}
+	if sum := readDigest(last); sum != "" {
+		return sum, nil
 	}
 	return "", &Error{Kind: KindProtocol, Reply: "no digest in " + last.String()}
+}
+
+// readDigest gives the SHA-256 in the reply to HASH (draft-bryan-ftp-hash) or XSHA256, "" if there is none. The name, which may look
+// like one, comes behind it.
+func readDigest(r wire.Reply) string {
+	for _, word := range strings.Fields(r.Text()) {
+		if raw, err := hex.DecodeString(word); err == nil && len(raw) == sha256.Size {
+			return word
+		}
+	}
+	return ""
 }

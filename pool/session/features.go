@@ -7,26 +7,34 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
 
-// noteFeatures keeps the reply to FEAT (RFC 2389 section 3.2).
+// noteFeatures keeps the reply to FEAT.
 func (s *Session) noteFeatures(r wire.Reply) {
-	features := make(map[string]string)
-	if r.Code == 211 {
-		for _, line := range r.Inner() {
-			line = strings.TrimSpace(strings.TrimPrefix(line, "211-")) // some write the code before each line
-			name, params, _ := strings.Cut(line, " ")
-			name, params = strings.ToUpper(name), strings.TrimSpace(params)
-			if more, again := features[name]; again && params != "" && more != params {
-				params = strings.TrimPrefix(more+";"+params, ";") // "SITE UTIME", "SITE CHMOD": a line each
-			}
-			if name != "" {
-				features[name] = params
-			}
-		}
-	}
+	features := parseFeatures(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.info.HasFEAT, s.info.Features = r.Code == 211, features
 	_, s.epsv = features["EPSV"]
+}
+
+// parseFeatures reads the reply to FEAT (RFC 2389 section 3.2): parameters by name, names in upper case. It is empty, not nil, where
+// there are none.
+func parseFeatures(r wire.Reply) map[string]string {
+	features := make(map[string]string)
+	if r.Code != 211 {
+		return features
+	}
+	for _, line := range r.Inner() {
+		line = strings.TrimSpace(strings.TrimPrefix(line, "211-")) // some write the code before each line
+		name, params, _ := strings.Cut(line, " ")
+		name, params = strings.ToUpper(name), strings.TrimSpace(params)
+		if more, again := features[name]; again && params != "" && more != params {
+			params = strings.TrimPrefix(more+";"+params, ";") // "SITE UTIME", "SITE CHMOD": a line each
+		}
+		if name != "" {
+			features[name] = params
+		}
+	}
+	return features
 }
 
 // noteHome keeps the folder that the server logged us in to.

@@ -2,7 +2,10 @@ package session
 
 import (
 	"net"
+	"strings"
 	"testing"
+
+	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
 
 func TestParseEPSV(t *testing.T) {
@@ -41,6 +44,30 @@ func FuzzPassiveReplies(f *testing.F) {
 		}
 		_ = quoted(text)
 		_, _ = allFacts(text)
+	})
+}
+
+// FuzzFeatures: whatever FEAT says, names are names and what is asked for with OPTS MLST is one line.
+func FuzzFeatures(f *testing.F) {
+	for _, s := range []string{
+		" EPSV\n MLST type*;size*;modify;\n SITE UTIME\n SITE CHMOD\n HASH SHA-256*;MD5", "211-UTF8\n211-rest STREAM", "\n \n\t", "MLST ;;* *;a b;\x00", "MLST",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, inner string) {
+		lines := append(append([]string{"211-Features"}, strings.Split(inner, "\n")...), "211 End")
+		features := parseFeatures(wire.Reply{Code: 211, Lines: lines})
+		for name, params := range features {
+			if name == "" || strings.ContainsAny(name, " \n") || params != strings.TrimSpace(params) {
+				t.Errorf("%q: name %q, parameters %q", inner, name, params)
+			}
+		}
+		if facts, _ := allFacts(features["MLST"]); strings.ContainsAny(facts, " \t\n") {
+			t.Errorf("%q: facts %q", inner, facts)
+		}
+		if n := len(parseFeatures(wire.Reply{Code: 500, Lines: lines})); n != 0 {
+			t.Errorf("%q: %d features of a refusal", inner, n)
+		}
 	})
 }
 
