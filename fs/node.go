@@ -37,7 +37,7 @@ type dirState struct {
 	// number may show what is gone.
 	gen atomic.Uint64
 	// moved counts names of this folder that went, or were given to something else, by a rename or a removal.
-	moved atomic.Uint64
+	moved   atomic.Uint64
 	touched touch // when a change made through the mount gave the folder a new mtime on the server
 	// changes holds one token: who changes names in this folder has taken it. The kernel sends such requests one at
 	// a time, but one whose caller was killed is still running when the next arrives.
