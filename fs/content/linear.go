@@ -182,10 +182,18 @@ func (f *File) prepare(ctx context.Context) error {
 	}
 	if f.snd == nil {
 		f.snd = f.s.newSender(f.object, f.win, f.sent, f.settled || f.sent > 0)
-		f.snd.append = f.settled
+		f.snd.append, f.snd.temp = f.settled, f.sentTo()
 		f.snd.before = f.suspendReaders
 	}
 	f.settled = false
+	return nil
+}
+
+// sentTo is the temporary name that the content goes to, nil when it goes to the file itself.
+func (f *File) sentTo() *temp {
+	if f.beside {
+		return f.temp
+	}
 	return nil
 }
 

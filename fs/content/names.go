@@ -71,6 +71,7 @@ type temp struct {
 	name    string       // guarded by mu
 	journal *stage.Entry // guarded by mu; nil when it is over
 	left    bool         // nobody uses it any more, see leave; guarded by mu
+	cut     bool         // an upload to it was cut, see mayCome; guarded by mu
 }
 
 // newTemp writes the journal and gives the name; nothing is sent to the server.
@@ -138,12 +139,27 @@ func (t *temp) amend(change func(*stage.Record)) error {
 	return t.journal.Amend(r)
 }
 
-// over says that the name does not exist on the server any more.
+// mayCome says that an upload to the name was cut: what the server has of its command it may carry out late, and make the file when
+// nobody needs it any more.
+func (t *temp) mayCome() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cut = true
+}
+
+// over says that the name does not exist on the server any more. Where it may come again it is looked for once more, later.
 func (t *temp) over() {
 	t.mu.Lock()
-	j := t.journal
-	t.journal = nil
+	j, again := t.journal, t.cut
+	t.cut = false
+	if j == nil || !again {
+		t.journal = nil
+	}
 	t.mu.Unlock()
+	if j != nil && again {
+		t.lookAgain()
+		return
+	}
 	if j == nil {
 		return
 	}
@@ -153,6 +169,15 @@ func (t *temp) over() {
 	t.s.mu.Lock()
 	delete(t.s.temps, t)
 	t.s.mu.Unlock()
+}
+
+// lookAgain has the name, and nothing else, removed later.
+func (t *temp) lookAgain() {
+	err := t.amend(func(r *stage.Record) { *r = stage.Record{Op: tempOp, Path: r.Path, Temp: t.name} }) // amend holds mu
+	if err != nil {
+		t.s.log.Warn("journal not written", "temporary", t.path(), "err", err)
+	}
+	t.leave()
 }
 
 // leave gives the name up for now, after an operation whose outcome is not known or that failed: sweep, or the next

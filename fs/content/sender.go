@@ -41,6 +41,7 @@ type sender struct {
 	src    replay
 	steady bool   // never interrupted for others: the server could not go on with it
 	before func() // called before every upload is opened: readers of the same object give up their downloads
+	temp   *temp  // the object, if it is a temporary name
 
 	// mu is held while bytes are on their way, over the network.
 	mu   sync.Mutex
@@ -142,6 +143,8 @@ func (d *sender) persist(ctx context.Context, start int64, p []byte, step func()
 				return nil
 			}
 			d.fail()
+		} else if !refused(err) {
+			d.unheard()
 		}
 		if !resumable(err) {
 			return err
@@ -164,6 +167,14 @@ func (d *sender) fail() {
 		d.closed()
 	}
 	d.unsure = true
+	d.unheard()
+}
+
+// unheard says that the server may not have come to the end of an upload.
+func (d *sender) unheard() {
+	if d.temp != nil {
+		d.temp.mayCome()
+	}
 }
 
 func (d *sender) closed() {

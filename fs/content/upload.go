@@ -59,7 +59,7 @@ func (f *File) can(ctx context.Context, c pool.Capability) (bool, error) {
 // bringTail appends to the object what lies behind it.
 func (f *File) bringTail(ctx context.Context, a pool.Attrs) (pool.FinishResult, error) {
 	d := f.s.newSender(f.object, stagedReplay{f, ctx}, f.sent, true)
-	d.append, d.before = f.settled, f.suspendReaders
+	d.append, d.before, d.temp = f.settled, f.suspendReaders, f.sentTo()
 	f.settled = false
 	res, err := f.sendStaged(ctx, d, f.sent, a)
 	if err != nil {

@@ -42,7 +42,7 @@ func (f *File) pushWhole(ctx context.Context) error {
 		where = dst.path
 	}
 	d := f.s.newSender(where, stagedReplay{f, ctx}, 0, false)
-	d.steady = !resumes
+	d.steady, d.temp = !resumes, dst
 	if dst == nil {
 		d.before = f.suspendReaders
 		f.settled = false
