@@ -98,7 +98,7 @@ func (p *Pool) settable(isDir bool, a Attrs) error {
 	switch {
 	case a.ModTime != nil && (a.ModTime.UTC().Year() < 1 || a.ModTime.UTC().Year() > 9999):
 		return &Error{Kind: KindUnsupported, Reply: "a year that FTP cannot write"}
-	case a.ModTime != nil && (m.MTime == timeNone || isDir && m.MTime == timeMDTM):
+	case a.ModTime != nil && (m.MTime == timeNone || isDir && (m.MTime == timeMDTM || p.server().vsftpd)):
 		return &Error{Kind: KindUnsupported, Reply: "the server cannot set this time"}
 	case a.Mode != nil && m.Chmod == modeNone:
 		return &Error{Kind: KindUnsupported, Reply: "the server cannot set modes"}

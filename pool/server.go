@@ -23,9 +23,9 @@ type serverInfo struct {
 	// linksLie: MLST follows a symlink for the type, but gives the link's own size and mode (ProFTPD).
 	linksLie bool
 	pureFTPd bool // creates other names than it was told
-	// queues: it reads no command during a transfer, and says 226 of an upload only when its own end of the data channel was
-	// acknowledged (vsftpd).
-	queues     bool
+	// vsftpd reads no command during a transfer, says 226 of an upload only when its own end of the data channel was
+	// acknowledged, and sets no time of a folder.
+	vsftpd     bool
 	tlsVersion uint16
 	rang       bool // RANG a b: a RETR ends by itself (draft-bryan-ftp-range)
 }
@@ -41,7 +41,7 @@ func newServerInfo(address, root string, info session.Info) *serverInfo {
 	s.mlst = mlst || mlsd
 	_, s.linksLie = info.Features["MFF"]
 	s.pureFTPd = strings.Contains(info.Greeting, "Pure-FTPd") || strings.Contains(strings.ToLower(facts), "sizd")
-	s.queues = strings.Contains(info.Greeting, "(vsFTPd ")
+	s.vsftpd = strings.Contains(info.Greeting, "(vsFTPd ")
 	s.rang = strings.HasPrefix(strings.ToUpper(info.Features["RANG"]), "STREAM")
 	s.identity = identity(address, info)
 	return s

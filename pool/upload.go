@@ -272,7 +272,7 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 
 // asksBehind has the file asked about right behind its last byte, where that saves a round trip.
 func (u *upload) asksBehind(d *session.Data, a Attrs, k checks) bool {
-	if !u.p.server().queues || u.p.outOfTurn.Load() || !k.harmless(a) {
+	if !u.p.server().vsftpd || u.p.outOfTurn.Load() || !k.harmless(a) {
 		return false
 	}
 	d.Behind(k.commands()...)

@@ -106,3 +106,15 @@ func TestAnswersOutOfTurn(t *testing.T) {
 		t.Error("asked ahead again")
 	}
 }
+
+// vsftpd has no command for the time of a folder: nothing is sent, also before the time of a file was set.
+func TestFolderTimeOnVsftpd(t *testing.T) {
+	f := vsftpdFake(t)
+	e := connectFake(t, f)
+	before := e.Stats().Waits
+	err := e.SetAttrs(e.ctx, "/", true, Attrs{ModTime: &probeTime})
+	wantKind(t, "a folder's time", err, KindUnsupported)
+	if n := e.Stats().Waits - before; n != 0 {
+		t.Errorf("%d waits for an answer that is known", n)
+	}
+}
