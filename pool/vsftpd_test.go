@@ -36,19 +36,26 @@ func (c *fakeConn) commandWaits() bool {
 	return err == nil
 }
 
-// The file is asked about before the server has said that the upload is complete.
-func TestVerificationBehindTheData(t *testing.T) {
-	f := vsftpdFake(t)
-	e := connectFake(t, f, func(c *Config) { c.MaxConns = 1 })
-	f.script(once("STOR", func(c *fakeConn, arg string) bool {
+// storeBehindQuestions takes one upload and says the replies when something was asked behind it.
+func storeBehindQuestions(t *testing.T, f *fake, replies ...string) func(*fakeConn, string, string) bool {
+	return once("STOR", func(c *fakeConn, arg string) bool {
 		s, _ := c.receive()
 		f.put(arg, s)
 		if !c.commandWaits() {
 			t.Error("nothing was asked ahead of the final reply")
 		}
-		c.say("226 stored")
+		for _, r := range replies {
+			c.say("%s", r)
+		}
 		return true
-	}))
+	})
+}
+
+// The file is asked about before the server has said that the upload is complete.
+func TestVerificationBehindTheData(t *testing.T) {
+	f := vsftpdFake(t)
+	e := connectFake(t, f, func(c *Config) { c.MaxConns = 1 })
+	f.script(storeBehindQuestions(t, f, "226 stored"))
 	res, err := storeSmall(t, e, "/f", Attrs{})
 	if err != nil || !res.Verified || res.Entry.Size != 7 || f.sent("SIZE /f") != 1 {
 		t.Errorf("%+v, %v", res, err)
@@ -87,16 +94,7 @@ func TestRefusalWithQuestionsBehind(t *testing.T) {
 func TestAnswersOutOfTurn(t *testing.T) {
 	f := vsftpdFake(t)
 	e := connectFake(t, f)
-	f.script(once("STOR", func(c *fakeConn, arg string) bool {
-		s, _ := c.receive()
-		f.put(arg, s)
-		if !c.commandWaits() {
-			t.Error("nothing was asked ahead of the final reply")
-		}
-		c.say("213 7")
-		c.say("226 stored")
-		return true
-	}))
+	f.script(storeBehindQuestions(t, f, "213 7", "226 stored"))
 	if res, err := storeSmall(t, e, "/f", Attrs{}); err != nil || !res.Verified || f.connections() < 2 {
 		t.Errorf("%+v, %v, %d connections", res, err, f.connections())
 	}
