@@ -62,7 +62,7 @@ func TestRandomFaults(t *testing.T) {
 	var syncs, backups, reads outcome
 
 	tree := lab.Folder(t, "ftpsfs-tree-")
-	mirror := f.folderName(10)
+	mirror, repoName := f.folder(t), f.folder(t) // recovers takes the next: a walk through these lists ahead what follows them
 	rng := rand.New(rand.NewPCG(7, 7))
 	mirrored := func(flags ...string) error {
 		args := append(append([]string{"-r", "--delete", "--timeout=120"}, flags...), tree+"/", f.path(mirror)+"/")
@@ -82,7 +82,7 @@ func TestRandomFaults(t *testing.T) {
 		})
 	})
 
-	repo := f.path(f.folderName(11))
+	repo := f.path(repoName)
 	source := lab.Folder(t, "ftpsfs-source-")
 	var snapshots []string
 	all.Go(func() {
@@ -133,12 +133,12 @@ func TestRandomFaults(t *testing.T) {
 		t.Errorf("with the network back: %v", err)
 	}
 	// On the server's disk: without the mount.
-	_, _ = restic(t, s.Disk(f.folderName(11)), "unlock", "--remove-all") // of backups that were told
-	out, err := restic(t, s.Disk(f.folderName(11)), "check", "--read-data")
+	_, _ = restic(t, s.Disk(repoName), "unlock", "--remove-all") // of backups that were told
+	out, err := restic(t, s.Disk(repoName), "check", "--read-data")
 	if err != nil {
 		t.Errorf("restic check: %v\n%s", err, out)
 	}
-	list, err := restic(t, s.Disk(f.folderName(11)), "snapshots")
+	list, err := restic(t, s.Disk(repoName), "snapshots")
 	for _, id := range snapshots {
 		if err != nil || !strings.Contains(list, id[:8]) {
 			t.Errorf("restic said that snapshot %s was stored: %v\n%s", id, err, list)
