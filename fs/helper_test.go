@@ -53,9 +53,10 @@ type fakeRemote struct {
 	// refuse makes the next call of an operation fail.
 	refuse map[string]pool.Kind
 	// can is what Can finds out; without an entry nothing can be tried out. known is what was asked.
-	can, known map[pool.Capability]bool
-	alters     string // what in names is not kept
-	fold       bool   // names that differ in case alone are one
+	can, known  map[pool.Capability]bool
+	alters      string // what in names is not kept
+	fold        bool   // names that differ in case alone are one
+	modesAtOnce bool   // MkdirMode sets the mode
 }
 
 // at gives the path that the server has for one.
@@ -150,6 +151,19 @@ func (r *fakeRemote) Mkdir(_ context.Context, path string) error {
 	return r.change("mkdir", path, func() {
 		r.objects[path] = pool.Entry{Name: name, Type: pool.TypeDir, Mode: 0o755, HasMode: true, Exact: true}
 	})
+}
+
+func (r *fakeRemote) MkdirMode(ctx context.Context, path string, mode uint32) (bool, error) {
+	err := r.Mkdir(ctx, path)
+	if err != nil || !r.modesAtOnce {
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.objects[path]
+	e.Mode = mode
+	r.objects[path] = e
+	return true, nil
 }
 
 func (r *fakeRemote) Rmdir(_ context.Context, path string) error {

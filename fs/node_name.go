@@ -230,7 +230,9 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 // learned from the first one, so that a folder normally costs one command. A server that cannot change modes leaves the folder
 // with the mode it chose: stat(2) tells the truth.
 func (s *Server) mkdir(ctx context.Context, path, name string, mode uint32) (pool.Entry, error) {
-	if err := s.cfg.Remote.Mkdir(ctx, path); err != nil {
+	usual := s.folderMode.Load()
+	set, err := s.makeFolder(ctx, path, mode, usual)
+	if err != nil {
 		if !notFound(err) {
 			s.cfg.Cache.Forget(path)
 		}
@@ -241,7 +243,6 @@ func (s *Server) mkdir(ctx context.Context, path, name string, mode uint32) (poo
 		s.cfg.Cache.MadeDir(path, e)
 		return e, nil
 	}
-	usual := s.folderMode.Load()
 	if usual == nil {
 		if told, err := s.cfg.Remote.Stat(ctx, path); err == nil && told.Type == pool.TypeDir {
 			told.Name = name
@@ -252,16 +253,25 @@ func (s *Server) mkdir(ctx context.Context, path, name string, mode uint32) (poo
 	if usual != nil {
 		e.Mode, e.HasMode = usual.Mode, usual.HasMode
 	}
-	if !e.HasMode || e.Mode&0o777 != mode {
+	if !set && (!e.HasMode || e.Mode&0o777 != mode) {
 		err := s.cfg.Remote.SetAttrs(ctx, path, true, pool.Attrs{Mode: &mode})
-		if err == nil {
-			e.Mode, e.HasMode = mode, true
-		} else {
+		if set = err == nil; !set {
 			s.log.Debug("mode of a new folder not set", "path", path, "err", err)
 		}
 	}
+	if set {
+		e.Mode, e.HasMode = mode, true
+	}
 	s.cfg.Cache.MadeDir(path, e)
 	return e, nil
+}
+
+// makeFolder makes a folder, with its mode at once where usual, the one that folders get by themselves, is known to be another.
+func (s *Server) makeFolder(ctx context.Context, path string, mode uint32, usual *pool.Entry) (set bool, err error) {
+	if s.cfg.HasUmask || usual == nil || usual.HasMode && usual.Mode == mode {
+		return false, s.cfg.Remote.Mkdir(ctx, path)
+	}
+	return s.cfg.Remote.MkdirMode(ctx, path, mode)
 }
 
 // Symlink implements symlink(2).

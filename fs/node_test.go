@@ -179,6 +179,14 @@ func TestMkdirLearnsTheModeOfNewFolders(t *testing.T) {
 	if out.Mode&0o7777 != 0o700 {
 		t.Errorf("mode %o, want 700", out.Mode&0o7777)
 	}
+	r.modesAtOnce = true
+	_, errno = s.root.Mkdir(quiet(), "at-once", 0o700, &out)
+	wantErrno(t, "mkdir", errno, 0)
+	wantCalls(t, r, "mkdir /at-once")
+	if out.Mode&0o7777 != 0o700 {
+		t.Errorf("mode %o, want 700", out.Mode&0o7777)
+	}
+	r.modesAtOnce = false
 	r.refuse = map[string]pool.Kind{"setattrs": pool.KindUnsupported}
 	_, errno = s.root.Mkdir(quiet(), "c", 0o700, &out)
 	wantErrno(t, "mkdir where modes cannot be set", errno, 0)

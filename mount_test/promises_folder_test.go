@@ -49,6 +49,22 @@ var folderPromises = []promise{
 		s.fails("below nothing", os.Mkdir(s.path("none/d"), 0o755), syscall.ENOENT)
 		s.fails("below a file", os.Mkdir(s.path("f/d"), 0o755), syscall.ENOTDIR)
 	}},
+	{"mkdir.others", func(s *scene) {
+		s.ok(os.Mkdir(s.path("usual"), 0o755))
+		s.ok(os.Mkdir(s.path("private"), 0o700)) // from now on it is known how modes are set
+		s.missing("folder")
+		s.missing("file")
+		s.putDir("folder")
+		s.put("file", nil)
+		s.ok(os.Chmod(s.disk("folder"), 0o751))
+		s.fails("over another host's folder", os.Mkdir(s.path("folder"), 0o700), syscall.EEXIST)
+		s.fails("over another host's file", os.Mkdir(s.path("file"), 0o700), syscall.EEXIST)
+		for name, want := range map[string]os.FileMode{"folder": 0o751, "file": 0o644} {
+			if fi, err := os.Stat(s.disk(name)); err != nil || fi.Mode().Perm() != want {
+				s.Errorf("%s: mode %v, %v; want %v", name, fi.Mode(), err, want)
+			}
+		}
+	}},
 	{"list.complete", func(s *scene) {
 		var want []string
 		for i := range 50 {

@@ -8,33 +8,6 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
 
-// Mkdir makes a folder. KindExists when the name is taken. After a connection that was lost in between, an empty folder of
-// that name counts as ours.
-func (p *Pool) Mkdir(ctx context.Context, name string) error {
-	abs, err := p.remoteNew(ctx, "mkdir", name)
-	if err != nil {
-		return p.fail(ctx, "mkdir", name, err)
-	}
-	settle := func(ctx context.Context) (bool, error) {
-		e, err := p.Stat(ctx, name)
-		switch {
-		case absent(err):
-			return false, nil
-		case err != nil:
-			return false, err
-		case e.Type != TypeDir:
-			return true, &Error{Kind: KindExists}
-		}
-		l, err := p.listOnce(ctx, "mkdir", name)
-		if err == nil && len(l.Entries) > 0 {
-			err = &Error{Kind: KindExists}
-		}
-		return err == nil, err
-	}
-	err = p.change(ctx, call{op: "mkdir", path: name, settle: settle}, "MKD "+abs)
-	return p.explain(ctx, err, func(e *Error) Kind { return p.whyNotMade(ctx, name, e) })
-}
-
 // Rmdir removes an empty folder. KindNotEmpty when it is not; then the next List of it tells all that is in it.
 func (p *Pool) Rmdir(ctx context.Context, name string) error {
 	abs, err := p.remote("rmdir", name)
@@ -163,18 +136,29 @@ func (p *Pool) gone(name string) func(context.Context) (bool, error) {
 // change sends commands in one flight; the last one's refusal, or an earlier one's, is the error. A sequence that the server cannot
 // go on with (RNFR refused) leaves the session in step.
 func (p *Pool) change(ctx context.Context, cl call, cmds ...string) error {
-	return p.do(ctx, cl, func(ctx context.Context, c *conn) error {
-		replies, err := c.flight(ctx, cmds...)
-		if err != nil {
+	return p.do(ctx, cl, func(ctx context.Context, c *conn) error { return c.obeyed(ctx, cmds...) })
+}
+
+// obeyed sends commands, none of which may be refused.
+func (c *conn) obeyed(ctx context.Context, cmds ...string) error {
+	replies, err := c.flight(ctx, cmds...)
+	if err != nil {
+		return err
+	}
+	for i, r := range replies {
+		if err := refused(cmds[i], r); err != nil {
 			return err
 		}
-		for i, r := range replies {
-			if r.Refused() {
-				return &wire.ReplyError{Cmd: cmds[i], Reply: r}
-			}
-		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// refused gives the refusal that r is of cmd, nil if it is none.
+func refused(cmd string, r wire.Reply) error {
+	if r.Refused() {
+		return &wire.ReplyError{Cmd: cmd, Reply: r}
+	}
+	return nil
 }
 
 // explain looks at the server when a refusal did not tell its cause; why gives the kind, which replaces the guess.

@@ -253,6 +253,54 @@ func TestRoundTrips(t *testing.T) {
 	})
 }
 
+func TestMkdirMode(t *testing.T) {
+	forReal(t, func(t *testing.T, e *env) {
+		atOnce := e.server().has("MLST", "unix.mode")
+		for i, want := range []bool{false, atOnce, atOnce} { // the first finds out how modes are set
+			name := "/d" + itoa(int64(i))
+			before := e.Stats().Waits
+			set, err := e.MkdirMode(e.ctx, name, 0o710)
+			if err != nil || set != want {
+				t.Errorf("%s: set: %v, %v; want %v", name, set, err, want)
+			}
+			if waits := e.Stats().Waits - before; i > 0 && waits != 1 {
+				t.Errorf("%s: %d round trips", name, waits)
+			}
+			if mode := uint32(0o710); !set {
+				if err := e.SetAttrs(e.ctx, name, true, Attrs{Mode: &mode}); err != nil {
+					t.Error(err)
+				}
+			}
+			wantMode(t, e, name, 0o710)
+		}
+		mkdir(t, e, "folder")
+		mkdir(t, e, "open")
+		write(t, e, "file", "x")
+		others := map[string]os.FileMode{"folder": 0o755, "open": 0o777, "d1": 0o710, "file": 0o640}
+		for name, mode := range others {
+			if err := os.Chmod(filepath.Join(e.root, name), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, mode := range others {
+			set, err := e.MkdirMode(e.ctx, "/"+name, 0o700)
+			wantKind(t, name, err, KindExists)
+			if set {
+				t.Errorf("%s: set", name)
+			}
+			wantMode(t, e, name, mode)
+		}
+	})
+}
+
+// wantMode checks a mode on the server's disk.
+func wantMode(t *testing.T, e *env, name string, want os.FileMode) {
+	t.Helper()
+	if fi, err := os.Stat(filepath.Join(e.root, name)); err != nil || fi.Mode().Perm() != want {
+		t.Errorf("%s: mode %v, %v; want %v", name, fi.Mode(), err, want)
+	}
+}
+
 func readKnown(e *env, name string, size int64) error {
 	d, err := e.Download(e.ctx, name, DownloadOptions{Length: -1, Size: size})
 	if err != nil {
