@@ -330,7 +330,7 @@ func (p *Pool) grantLocked(w *waiter, c *conn, now time.Time) {
 // dialLocked opens up to n more connections.
 func (p *Pool) dialLocked(n, most int, now time.Time, background bool) {
 	if now.Before(p.limit.dialAt) {
-		p.poke() // the janitor comes back at dialAt
+		p.laterLocked() // at dialAt
 		return
 	}
 	for n = min(n, most-len(p.conns)-(p.dialing-p.slow)); n > 0; n-- {
@@ -346,7 +346,7 @@ func (p *Pool) mayPressLocked(w *waiter, now time.Time) bool {
 	if w.lane == laneTransfer || p.held[laneMeta]+p.held[laneShort] == 0 || !now.Before(w.pressAt) {
 		return true
 	}
-	p.poke() // the janitor comes back at pressAt
+	p.laterLocked() // at pressAt
 	return false
 }
 

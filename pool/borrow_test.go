@@ -317,6 +317,38 @@ func TestWaitingHasAnEnd(t *testing.T) {
 	}
 }
 
+// While callers wait, for something short of another or for the next attempt to connect, nobody looks at the queue again and again.
+func TestWaitingCostsNothing(t *testing.T) {
+	for what, queue := range map[string]func(p *Pool, now time.Time){
+		"behind something short": func(p *Pool, now time.Time) {
+			p.held[laneMeta] = p.cfg.MaxConns
+			p.queueLocked(&waiter{claim: claim{lane: laneMeta}, ready: make(chan struct{}), pressAt: now.Add(pressAfter)})
+		},
+		"for the next attempt to connect": func(p *Pool, now time.Time) {
+			p.limit.dialAt = now.Add(time.Minute)
+			p.queueLocked(&waiter{claim: claim{lane: laneMeta}, ready: make(chan struct{}), pressAt: now.Add(pressAfter)})
+		},
+	} {
+		p, err := New(Config{Session: sessionFor("h")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		useClock(p)
+		p.mu.Lock()
+		queue(p, p.now())
+		p.mu.Unlock()
+		if next := p.maintain(); next.IsZero() {
+			t.Errorf("%s: the janitor does not come back", what)
+		}
+		select {
+		case <-p.wake:
+			t.Errorf("%s: the janitor is called again by its own visit", what)
+		default:
+		}
+		p.Close()
+	}
+}
+
 func TestRefusedLoginBacksOff(t *testing.T) {
 	f := newFake(t)
 	f.script(func(c *fakeConn, verb, _ string) bool {

@@ -29,6 +29,14 @@ func (p *Pool) poke() {
 	}
 }
 
+// laterLocked makes the janitor find out when the queue is to be looked at again. Where the janitor itself is looking at it, it
+// does so anyway: called again by its own visit it would never rest while somebody waits.
+func (p *Pool) laterLocked() {
+	if !p.visiting {
+		p.poke()
+	}
+}
+
 // janitor looks after idle connections and everything that happens at a time: keep-alive, data channels ahead, shrinking,
 // the next attempt to connect or to grow. It sleeps until the next of these is due.
 func (p *Pool) janitor() {
@@ -61,7 +69,9 @@ func (p *Pool) maintain() time.Time {
 			next = t
 		}
 	}
+	p.visiting = true
 	p.pumpLocked()
+	p.visiting = false
 	if len(p.queue) > 0 {
 		at(p.limit.dialAt)
 		at(p.limit.retryAt)

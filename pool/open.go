@@ -56,6 +56,7 @@ type Pool struct {
 	mu       sync.Mutex
 	closed   bool                // guarded by mu
 	started  bool                // the janitor runs. guarded by mu
+	visiting bool                // and looks at the queue just now. guarded by mu
 	conns    map[*conn]struct{}  // logged in. guarded by mu
 	idle     []*conn             // the part of conns that nobody holds, latest used last. guarded by mu
 	held     [lanes]int          // connections held, by lane. guarded by mu
