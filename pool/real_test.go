@@ -263,7 +263,8 @@ func TestMkdirMode(t *testing.T) {
 			if err != nil || set != want {
 				t.Errorf("%s: set: %v, %v; want %v", name, set, err, want)
 			}
-			if waits := e.Stats().Waits - before; i > 0 && waits != 1 {
+			// None where the answer comes together with one that was waited for in the background.
+			if waits := e.Stats().Waits - before; i > 0 && waits > 1 {
 				t.Errorf("%s: %d round trips", name, waits)
 			}
 			if mode := uint32(0o710); !set {
