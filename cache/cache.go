@@ -37,6 +37,7 @@ type Cache struct {
 	batches map[string][]*flight            // guarded by mu; flights for exact times, by folder
 	stats   Stats                           // guarded by mu; counters only
 	walk    walker                          // guarded by mu
+	beside  int                             // guarded by mu; listings under way that renew one
 	moving  map[string]int                  // guarded by mu; paths that are being renamed, by how many
 	closed  bool                            // guarded by mu
 	ended   sync.WaitGroup                  // flights

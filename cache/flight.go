@@ -41,6 +41,7 @@ type flight struct {
 	waiters    int  // guarded by Cache.mu
 	left       bool // guarded by Cache.mu; cancelled, as nobody waits
 	background bool // nobody need wait
+	renews     bool // guarded by Cache.mu; it renews a listing
 	paths      []string
 	names      map[string]struct{} // the same as a set, for askTimes
 
@@ -98,7 +99,11 @@ func (c *Cache) fly(ctx context.Context, f *flight) {
 	default:
 		c.arrivedAnswersLocked(f)
 	}
-	c.walkOnLocked(f)
+	if f.renews {
+		c.renewedLocked(f)
+	} else {
+		c.walkOnLocked(f)
+	}
 	c.mu.Unlock()
 	close(f.done)
 }

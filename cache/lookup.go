@@ -62,6 +62,9 @@ func (c *Cache) lookup(ctx context.Context, path string, limit time.Duration, ex
 		e, err, ok := c.answerLocked(w, f, try >= maxTries)
 		if ok {
 			c.countLocked(f == nil, err != nil)
+			if f == nil {
+				c.renewLocked(w)
+			}
 			c.mu.Unlock()
 			return e, err
 		}
@@ -112,6 +115,7 @@ func (c *Cache) servedLocked(n *node, k info) {
 	c.touchLocked(n)
 	if k.listed {
 		n.served++
+		n.renewal.unused = false
 		c.usedLocked(n)
 	}
 }
@@ -172,7 +176,7 @@ func (c *Cache) questionLocked(ctx context.Context, w want, before *flight) *fli
 // join gives the flight of q that is under way, if its answer will be as fresh as it has to be.
 func (c *Cache) joinLocked(q question, limit time.Duration, now moment) *flight {
 	f := c.flights[q]
-	if f == nil {
+	if f == nil || f.renews { // which may have to wait for a connection
 		return nil
 	}
 	if age := f.started.age(now); age > 0 && age >= min(limit, max(c.o.AttrTTL, c.o.DirTTL)) || f.asked < c.floor {
@@ -200,6 +204,7 @@ func (c *Cache) listForLocked(ctx context.Context, w want, before *flight, now m
 	if !n.missed(w.name, now) || before != nil {
 		return nil
 	}
+	n.lateLocked(w.limit, now)
 	return c.launchLocked(ctx, q, nil, false)
 }
 

@@ -63,6 +63,7 @@ type node struct {
 	unlisted bool   // refused is set
 	cut      bool   // the last listing was truncated
 	ahead    bool   // listed ahead of a walk and not used yet
+	renewal  renewal
 	// cases finds names that differ in case alone, by foldHash; it may have names that went. nil: nobody asked yet.
 	cases map[uint64]string
 	dirs  []int32 // positions of folders in base, for walks; nil: not looked up
@@ -184,6 +185,9 @@ func (c *Cache) accountLocked(n *node) {
 	if bytes > 0 || n.base != nil || n.floor > 0 || n.count > 0 || n.misses > 0 || n.unlisted {
 		bytes += nodeCost
 	}
+	if n.base == nil {
+		c.unpaidLocked(n)
+	}
 	if n.ahead && n.base == nil {
 		c.vainLocked(n)
 	}
@@ -216,6 +220,7 @@ func (c *Cache) emptyLocked(n *node) {
 		c.raiseFloorLocked(r.own)
 	}
 	c.vainLocked(n)
+	c.unpaidLocked(n)
 	c.bytes -= n.bytes
 	*n = node{parent: n.parent, name: n.name, kids: n.kids}
 	c.lru.Remove(n)

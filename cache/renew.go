@@ -1,0 +1,76 @@
+package cache
+
+import (
+	"context"
+	"time"
+)
+
+// Somebody who makes one file after the other with O_EXCL (tar, rsync) believes no absence that is older than a second, and would
+// wait for the listing of the folder once a second. So it is listed again, aside, just before the next ones would find it too
+// old. What counts as fresh stays as it is.
+const (
+	renewMost = 300 // names from which on a listing costs more than the round trips that it saves
+	renewals  = 2   // listings under way at a time
+)
+
+// renewal is what a folder knows of being listed again ahead of those who believe no old absence.
+type renewal struct {
+	last   moment // when an absence was told to one of them
+	unused bool   // the listing was made ahead, and nobody asked for it yet
+	unpaid bool   // the last such one was in vain
+}
+
+// renew lists w's folder again if its listing, which has just answered w, will be too old for the question after the next.
+func (c *Cache) renewLocked(w want) {
+	if w.limit == anyAge || c.o.Walk.Parallel <= 0 || c.closed {
+		return
+	}
+	n, now := c.findLocked(w.dir), c.now()
+	k := c.knowLocked(n, w.name)
+	if k.state != absent || !k.listed {
+		return
+	}
+	between := n.renewal.last.age(now)
+	n.renewal.last = now
+	if n.renewal.unpaid || c.beside >= renewals || len(n.base.Entries)+n.loose > renewMost {
+		return
+	}
+	life := c.believed(k, w.limit)
+	q := question{askList, w.dir}
+	if between >= life || k.at.age(now)+max(2*between, life/4) < life || c.flights[q] != nil {
+		return
+	}
+	c.beside++
+	c.launchLocked(c.o.Walk.Background(context.Background()), q, nil, true).renews = true
+}
+
+// renewedLocked is told that f, which was to renew a listing, is over.
+func (c *Cache) renewedLocked(f *flight) {
+	c.beside--
+	if f.err != nil {
+		return // no connection could be spared
+	}
+	c.stats.Prefetched++
+	if n := c.findLocked(f.path); n != nil && n.base == f.listing {
+		n.renewal.unused = true
+	} else {
+		c.stats.PrefetchedInVain++
+	}
+}
+
+// lateLocked notes that somebody who believes nothing as old as limit found a listing only a little older: had it been renewed
+// it would have been of use.
+func (n *node) lateLocked(limit time.Duration, now moment) {
+	if limit != anyAge && n.base != nil && n.baseAt.age(now) < 2*limit {
+		n.renewal.unpaid = false
+	}
+}
+
+// unpaidLocked notes that n's listing is given up; if it was made ahead and nobody asked for it, no further one is until there is a
+// reason again.
+func (c *Cache) unpaidLocked(n *node) {
+	if n.renewal.unused {
+		n.renewal.unused, n.renewal.unpaid = false, true
+		c.stats.PrefetchedInVain++
+	}
+}
