@@ -110,6 +110,56 @@ func TestChangeIsSettled(t *testing.T) {
 	}
 }
 
+// What the server had received before a connection was lost it may carry out behind our look at what became of it: the refusal of the
+// second attempt is then no failure.
+func TestChangeIsCarriedOutLate(t *testing.T) {
+	for _, try := range []struct {
+		lost, again, refusal string // again is the first command of an attempt
+		run                  func(e *env) error
+	}{
+		{"MKD", "MKD", "550 newdir: File exists", func(e *env) error { return e.Mkdir(e.ctx, "/newdir") }},
+		{"DELE", "DELE", "550 b: No such file or directory", func(e *env) error { return e.Remove(e.ctx, "/b") }},
+		{"RNTO", "RNFR", "550 a: No such file or directory", func(e *env) error { return e.Rename(e.ctx, "/a", "/c") }},
+		{"RMD", "RMD", "550 d: No such file or directory", func(e *env) error { return e.Rmdir(e.ctx, "/d") }},
+	} {
+		t.Run(try.lost, func(t *testing.T) {
+			f := newFake(t)
+			for _, name := range []string{"/a", "/b", "/d"} {
+				f.put(name, "")
+			}
+			e := connectFake(t, f)
+			var lost string // what the lost command was about; the connections are served one after the other
+			f.script(func(c *fakeConn, verb, arg string) bool {
+				switch {
+				case verb == try.lost && lost == "":
+					lost = arg
+					return c.cut()
+				case verb == try.again && lost != "":
+					before := c.Conn
+					c.Conn = discard{before}
+					if verb == "RNFR" {
+						c.answer(verb, arg)
+					}
+					c.answer(try.lost, lost)
+					c.Conn = before
+					c.say("%s", try.refusal)
+					return true
+				case verb == "RNTO" && lost != "":
+					c.say("503 RNFR first")
+					return true
+				}
+				return false
+			})
+			if err := try.run(e); err != nil {
+				t.Errorf("%v", err)
+			}
+			if n := f.sent(try.again); n != 2 {
+				t.Errorf("%s was sent %d times, want 2", try.again, n)
+			}
+		})
+	}
+}
+
 func TestLostFinalReply(t *testing.T) {
 	for name, c := range map[string]struct {
 		keep int // bytes that arrive, of 7

@@ -68,7 +68,7 @@ func (p *Pool) do(ctx context.Context, cl call, fn func(ctx context.Context, c *
 
 // borrow is do that keeps the connection: on success the caller must release it. Its errors are raw.
 func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) error) (*conn, error) {
-	fresh := false
+	fresh, doubt := false, false
 	for try := 1; ; try++ {
 		c, err := p.acquire(b.ctx, cl.claim)
 		if err != nil {
@@ -96,6 +96,11 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 			p.retireAll()
 		case reuse:
 		case notSent(err), said(err), errors.Is(err, errEndless), !lost && !dataFailed(err):
+			if doubt { // what an attempt had sent before it was lost may have been read behind the look at what became of it
+				if done, serr := cl.settle(b.ctx); done {
+					return p.settled(b, cl, serr)
+				}
+			}
 			return nil, err
 		}
 		if b.ctx.Err() != nil || try == maxTries || try >= maxGarbage && transportKind(err) == KindProtocol {
@@ -112,6 +117,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 			if done, err := cl.settle(b.ctx); done || err != nil {
 				return p.settled(b, cl, err)
 			}
+			doubt = true
 		}
 	}
 }

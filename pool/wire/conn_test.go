@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/textproto"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -330,6 +331,23 @@ func TestCanceledWaitPoisons(t *testing.T) {
 	}
 	if c.Err() == nil {
 		t.Error("the line owes a reply and is believed to be usable")
+	}
+}
+
+// A context that ends while the last byte is sent fails the line at once or not at all: afterwards it may be another's.
+func TestContextOverBehindSend(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // what cancel starts runs when we wait, not before
+	for range 50 {
+		c, _ := newLine(t, Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		unwatch := c.watch(ctx)
+		cancel()
+		unwatch()
+		before := c.Err()
+		time.Sleep(time.Millisecond)
+		if after := c.Err(); after != nil && before == nil {
+			t.Fatalf("failed later: %v", after)
+		}
 	}
 }
 

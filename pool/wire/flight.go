@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -53,8 +54,7 @@ func (c *Conn) send(ctx context.Context, stop bool, cmds []string) ([]*Pending, 
 	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	unwatch := context.AfterFunc(ctx, func() { c.fail(ctx.Err()) })
-	defer unwatch()
+	defer c.watch(ctx)()
 	c.cork.Hold()
 	pending := make([]*Pending, 0, len(cmds))
 	for _, cmd := range cmds {
@@ -72,6 +72,18 @@ func (c *Conn) send(ctx context.Context, stop bool, cmds []string) ([]*Pending, 
 	}
 	_ = c.cork.SetWriteDeadline(time.Time{})
 	return pending, nil
+}
+
+// watch fails the line when ctx ends before the function that it gives was called. Once that has returned nothing of the kind happens
+// any more: the line may be another's by then.
+func (c *Conn) watch(ctx context.Context) (unwatch func()) {
+	var once sync.Once
+	stop := context.AfterFunc(ctx, func() { once.Do(func() { c.fail(ctx.Err()) }) })
+	return func() {
+		if !stop() {
+			once.Do(func() {})
+		}
+	}
 }
 
 // enqueue registers a command before it is written, as its reply may be there before the write returns. c.wmu is held.
