@@ -24,10 +24,11 @@ import (
 //	FTPSFS_LONG=1             the full numbers of files and bytes, medians of three
 //	FTPSFS_BENCH_ROUNDS=1     runs of each, the median counts; 3 by default with FTPSFS_LONG=1
 //	FTPSFS_BENCH=walk,read    only workloads whose name contains one of the words
-//	FTPSFS_BENCH_PEERS=none   no other programs; or those to run: rclone-off,rclone-full,lftp,curl
+//	FTPSFS_BENCH_PEERS=none   no other programs; or those to run: rclone-off,rclone-full,curlftpfs,gvfs,lftp,curl
 //	FTPSFS_BENCH_SERVER=x     only this server
 //	FTPSFS_BENCH_RTT=20ms     round trip of the line, 0 for loopback
 //	FTPSFS_BENCH_FLOW=50      cap of each flow in Mbit/s
+//	FTPSFS_BENCH_TLS=1.2      version of TLS, 1.3 otherwise (with which curlftpfs reads nothing)
 //
 // The line is one that every packet takes its time on, with TCP of the kernel (package wire). Only a cap of the flows needs the
 // relay in this process, which passes on bytes, not packets.
@@ -85,20 +86,14 @@ func benchSettings(b *testing.B) settings {
 	if v := os.Getenv("FTPSFS_BENCH"); v != "" {
 		s.words = strings.Split(v, ",")
 	}
-	peers := cmp.Or(os.Getenv("FTPSFS_BENCH_PEERS"), "rclone-off,rclone-full,lftp,curl")
+	peers := cmp.Or(os.Getenv("FTPSFS_BENCH_PEERS"), "rclone-off,rclone-full,curlftpfs,gvfs,lftp,curl")
 	for _, p := range strings.Split(peers, ",") {
-		program, _, _ := strings.Cut(p, "-")
-		if program == "rclone" {
-			program = rclone()
-		}
-		if _, err := exec.LookPath(program); err == nil && p != "none" {
+		if _, err := exec.LookPath(peerProgram(p)); err == nil && p != "none" {
 			s.clients = append(s.clients, p)
 		}
 	}
 	return s
 }
-
-func rclone() string { return cmp.Or(os.Getenv("FTPSFS_RCLONE"), "rclone") }
 
 // result is one cell of the table.
 type result struct {
@@ -124,7 +119,7 @@ type bench struct {
 }
 
 func newBench(tb *testing.B, set settings, kind lab.Kind) *bench {
-	b := &bench{B: tb, set: set, c: cell{kind: kind, version: "1.3"}, local: lab.Folder(tb, "ftpsfs-local-")}
+	b := &bench{B: tb, set: set, c: cell{kind: kind, version: cmp.Or(os.Getenv("FTPSFS_BENCH_TLS"), "1.3")}, local: lab.Folder(tb, "ftpsfs-local-")}
 	switch {
 	case set.flow > 0:
 		b.server = b.c.start(b)
@@ -168,7 +163,7 @@ func (b *bench) run() []result {
 		runs := map[string][]result{}
 		for round := range b.set.rounds {
 			for _, client := range b.set.clients {
-				if client != "ftpsfs" && !strings.HasPrefix(client, "rclone") && w.script(client) == nil {
+				if client != "ftpsfs" && peerMounts[client] == nil && w.script(client) == nil {
 					continue
 				}
 				r := b.measure(w, client, fmt.Sprintf("%s-%d", client, round))
@@ -243,8 +238,8 @@ func (b *bench) client(w workload, client, run string, out *result) (work func()
 			out.cpu, out.peak = spentBy(b, m.cmd.Process.Pid)
 			m.end()
 		}
-	case strings.HasPrefix(client, "rclone"):
-		dir, stop := b.mountRclone(strings.TrimPrefix(client, "rclone-"), out)
+	case peerMounts[client] != nil:
+		dir, stop := b.mountPeer(client, out)
 		return func() error { return w.do(b, dir, filepath.Join(dir, run)) }, stop
 	}
 	script := b.command("sh", "-c", w.script(client)(b, run))
@@ -277,40 +272,6 @@ func spentBy(b testing.TB, pid int) (cpu float64, peak int64) {
 		b.Fatal(err)
 	}
 	return (user + system) / 100, peak >> 10 // USER_HZ; kB
-}
-
-// mountRclone mounts the server by rclone with everything left at its default. stop notes in out what it spent.
-func (b *bench) mountRclone(mode string, out *result) (dir string, stop func()) {
-	dir, cache := lab.Folder(b, "ftpsfs-rclone-"), lab.Folder(b, "ftpsfs-rclone-cache-")
-	secret, err := exec.Command(rclone(), "obscure", b.server.Password).Output()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cmd := b.command(rclone(), "mount", ":ftp:", dir, "--ftp-host", b.host, "--ftp-port", fmt.Sprint(b.server.Port),
-		"--ftp-user", b.server.User, "--ftp-pass", strings.TrimSpace(string(secret)), "--ftp-explicit-tls",
-		"--ftp-no-check-certificate", "--vfs-cache-mode", mode, "--cache-dir", cache, "--config", "/dev/null", "--vfs-write-back", "0")
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	for deadline := time.Now().Add(mountTimeout); !isMounted(dir); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.Fatal("rclone does not mount")
-		}
-	}
-	return dir, func() {
-		out.cpu, out.peak = spentBy(b, cmd.Process.Pid)
-		// It is given time to upload what it has acknowledged: only then can it be called wrong.
-		for range 5 {
-			if out, err := exec.Command("umount", dir).CombinedOutput(); err == nil {
-				break
-			} else if b.Logf("umount: %s", out); true {
-				time.Sleep(time.Second)
-			}
-		}
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		abort(dir)
-	}
 }
 
 // table prints the results: seconds of all clients, and what ftpsfs needed for them.
