@@ -22,7 +22,7 @@ type Options struct {
 	MaxBytes                int64                  // budget of remembered metadata, estimated; 0: 64 MiB
 	Now                     func() time.Time       // nil: time.Now
 	Hide                    func(name string) bool // names that no listing shows (our temporary files); nil: none
-	Walk                    WalkOptions            // listing ahead of a walk, and of O_EXCL
+	Walk                    WalkOptions            // listing ahead of a walk, and of absences
 }
 
 // WalkOptions say how much is listed ahead of somebody who lists folder after folder (find, du, rsync, ls -R).
@@ -44,6 +44,6 @@ type Stats struct {
 	Misses           int64 `json:"misses"`             // answers that had to be asked for
 	NegativeHits     int64 `json:"negative_hits"`      // hits that said: absent
 	Evictions        int64 `json:"evictions"`          // folders forgotten for lack of room
-	Prefetched       int64 `json:"prefetched"`         // listings made ahead of a walk, or of O_EXCL
+	Prefetched       int64 `json:"prefetched"`         // listings made ahead of a walk, or of absences
 	PrefetchedInVain int64 `json:"prefetched_in_vain"` // of these, forgotten without use
 }

@@ -204,7 +204,7 @@ func (c *Cache) listForLocked(ctx context.Context, w want, before *flight, now m
 	if !n.missed(w.name, now) || before != nil {
 		return nil
 	}
-	n.lateLocked(w.limit, now)
+	c.lateLocked(n, w, now)
 	return c.launchLocked(ctx, q, nil, false)
 }
 

@@ -1,28 +1,26 @@
 package cache
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // Somebody who makes one file after the other with O_EXCL (tar, rsync) believes no absence that is older than a second, and would
-// wait for the listing of the folder once a second. So it is listed again, aside, just before the next ones would find it too
-// old. What counts as fresh stays as it is.
+// wait for the listing of the folder once a second; somebody who makes folders, or plain files, does for the sake of the
+// LOOKUPs before them as often as absences age. So it is listed again, aside, just before the next ones would find it too old.
+// What counts as fresh stays as it is.
 const (
 	renewMost = 300 // names from which on a listing costs more than the round trips that it saves
 	renewals  = 2   // listings under way at a time
 )
 
-// renewal is what a folder knows of being listed again ahead of those who believe no old absence.
+// renewal is what a folder knows of being listed again ahead of those who ask for absences.
 type renewal struct {
-	last   moment // when an absence was told to one of them
-	unused bool   // the listing was made ahead, and nobody asked for it yet
-	unpaid bool   // the last such one was in vain
+	last   [2]moment // when an absence was told to those who believe a usual one, and none that is as old
+	unused bool      // the listing was made ahead, and nobody asked for it yet
+	unpaid bool      // the last such one was in vain
 }
 
 // renew lists w's folder again if its listing, which has just answered w, will be too old for the question after the next.
 func (c *Cache) renewLocked(w want) {
-	if w.limit == anyAge || c.o.Walk.Parallel <= 0 || c.closed {
+	if c.o.Walk.Parallel <= 0 || c.closed {
 		return
 	}
 	n, now := c.findLocked(w.dir), c.now()
@@ -30,8 +28,12 @@ func (c *Cache) renewLocked(w want) {
 	if k.state != absent || !k.listed {
 		return
 	}
-	between := n.renewal.last.age(now)
-	n.renewal.last = now
+	last := &n.renewal.last[0]
+	if w.limit != anyAge {
+		last = &n.renewal.last[1]
+	}
+	between := last.age(now)
+	*last = now
 	if n.renewal.unpaid || c.beside >= renewals || len(n.base.Entries)+n.loose > renewMost {
 		return
 	}
@@ -58,10 +60,9 @@ func (c *Cache) renewedLocked(f *flight) {
 	}
 }
 
-// lateLocked notes that somebody who believes nothing as old as limit found a listing only a little older: had it been renewed
-// it would have been of use.
-func (n *node) lateLocked(limit time.Duration, now moment) {
-	if limit != anyAge && n.base != nil && n.baseAt.age(now) < 2*limit {
+// lateLocked notes that w finds n's listing too old, but only a little: had it been renewed it would have been of use.
+func (c *Cache) lateLocked(n *node, w want, now moment) {
+	if n.base != nil && n.baseAt.age(now)/2 < c.believed(info{state: absent, listed: true}, w.limit) {
 		n.renewal.unpaid = false
 	}
 }

@@ -105,6 +105,29 @@ func TestRenewedListingsKeepTheAge(t *testing.T) {
 	}
 }
 
+// Folders are made after a plain look whether they are there.
+func TestSteadyMkdirsWaitForNoListing(t *testing.T) {
+	m := newCreator(t, newServer("/d/"))
+	if _, err := m.c.List(ctx, "/d"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		path := fmt.Sprintf("/d/new%05d", i)
+		_, err := m.c.Lookup(ctx, path)
+		wantKind(t, err, pool.KindNotFound)
+		m.s.put(path, pool.TypeDir, 0)
+		m.c.MadeDir(path, testEntry(path, pool.TypeDir, 0))
+		m.steady(path, 10, 150*time.Millisecond)
+	}
+	if m.waited.Load() != 1 || m.vain() != 0 {
+		t.Errorf("waited for %d questions, 1 was the first listing; %d in vain", m.waited.Load(), m.vain())
+	}
+	if most := int64(40 * (3 + 1)); m.aside.Load() > most { // of 60 s, 1.5 s in each folder
+		t.Errorf("%d listings aside", m.aside.Load())
+	}
+	checkAccounts(t, m.c)
+}
+
 func TestARenewalInVainIsTheLast(t *testing.T) {
 	m := newCreator(t, newServer("/d/"))
 	for range 5 { // somebody who looks, and makes some files at a time
@@ -133,13 +156,14 @@ func TestNothingIsRenewedWithoutNeed(t *testing.T) {
 	alone := newCreator(t, newServer("/d/"))
 	alone.c.o.Walk.Parallel = 0
 	alone.steady("/d", 30, 100*time.Millisecond)
-	plain := newCreator(t, newServer("/d/"))
+	present := newCreator(t, newServer("/d/", "/d/x"))
 	for range 100 {
-		_, err := plain.c.Lookup(ctx, "/d/x")
-		wantKind(t, err, pool.KindNotFound)
-		plain.k.step(100 * time.Millisecond)
+		if _, err := present.c.Lookup(ctx, "/d/x"); err != nil {
+			t.Fatal(err)
+		}
+		present.k.step(100 * time.Millisecond)
 	}
-	for name, m := range map[string]*creator{"large": large, "seldom": seldom, "alone": alone, "plain": plain} {
+	for name, m := range map[string]*creator{"large": large, "seldom": seldom, "alone": alone, "present": present} {
 		settle(m.c)
 		if m.aside.Load() != 0 {
 			t.Errorf("%s: %d listings aside", name, m.aside.Load())
