@@ -38,6 +38,7 @@ type Cache struct {
 	stats   Stats                           // guarded by mu; counters only
 	walk    walker                          // guarded by mu
 	beside  int                             // guarded by mu; listings under way that renew one
+	look    looker                          // guarded by mu
 	moving  map[string]int                  // guarded by mu; paths that are being renamed, by how many
 	closed  bool                            // guarded by mu
 	ended   sync.WaitGroup                  // flights

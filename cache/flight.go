@@ -37,11 +37,13 @@ type flight struct {
 	asked      uint64
 	started    moment
 	cancel     context.CancelFunc
+	begun      chan struct{} // closed when it goes to the source
 	done       chan struct{}
-	waiters    int  // guarded by Cache.mu
-	left       bool // guarded by Cache.mu; cancelled, as nobody waits
-	background bool // nobody need wait
-	renews     bool // guarded by Cache.mu; it renews a listing
+	waiters    int     // guarded by Cache.mu
+	left       bool    // guarded by Cache.mu; cancelled, as nobody waits
+	background bool    // nobody need wait
+	behind     *flight // goes to the source first: a caller waits for it; nil: nobody
+	renews     bool    // guarded by Cache.mu; it renews a listing
 	paths      []string
 	names      map[string]struct{} // the same as a set, for askTimes
 
@@ -56,8 +58,11 @@ type flight struct {
 func (c *Cache) launchLocked(values context.Context, q question, paths []string, background bool) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(values))
 	f := &flight{
-		question: q, asked: c.nextLocked(), started: c.now(), cancel: cancel, done: make(chan struct{}),
+		question: q, asked: c.nextLocked(), started: c.now(), cancel: cancel, begun: make(chan struct{}), done: make(chan struct{}),
 		background: background, paths: paths,
+	}
+	if own := c.flights[question{askList, c.walk.at}]; background && own != nil && !own.background {
+		f.behind = own // else it might take the connection that this one needs
 	}
 	if q.asking == askTimes {
 		f.names = make(map[string]struct{}, len(paths))
@@ -69,6 +74,7 @@ func (c *Cache) launchLocked(values context.Context, q question, paths []string,
 		f.err = failure(q.op(), q.path, pool.KindClosed)
 		f.void = true
 		cancel()
+		close(f.begun)
 		close(f.done)
 		return f
 	}
@@ -83,6 +89,10 @@ func (c *Cache) fly(ctx context.Context, f *flight) {
 	defer c.ended.Done()
 	defer f.cancel()
 	var bytes int64
+	if f.behind != nil {
+		<-f.behind.begun
+	}
+	close(f.begun)
 	c.ask(ctx, f)
 	if f.listing != nil {
 		f.listing = c.withoutHidden(f.listing)

@@ -18,7 +18,7 @@ func (c *Cache) List(ctx context.Context, dir string) (*pool.Listing, error) {
 		if ok {
 			c.countLocked(f == nil, err != nil)
 			if err == nil {
-				c.walkedLocked(dir)
+				c.walkedLocked(ctx, dir)
 			}
 			c.mu.Unlock()
 			return l, err
@@ -29,7 +29,7 @@ func (c *Cache) List(ctx context.Context, dir string) (*pool.Listing, error) {
 			f = c.launchLocked(ctx, q, nil, false)
 		}
 		f.waiters++
-		c.walkedLocked(dir) // those beside it need not wait for this one
+		c.walkedLocked(ctx, dir) // those beside it need not wait for this one
 		c.mu.Unlock()
 		if err := c.wait(ctx, f); err != nil {
 			return nil, err

@@ -46,6 +46,28 @@ func (c *Cache) Peek(path string) (e pool.Entry, fresh bool) {
 	return k.e, k.state == present && c.fresh(k, anyAge, c.now())
 }
 
+// Known is Peek for somebody who wants to know: it counts as an answer, of a listing made ahead, too, and as a step of a walk.
+func (c *Cache) Known(ctx context.Context, path string) (e pool.Entry, fresh bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dir, name := split(path)
+	n := c.findLocked(dir)
+	k := c.knowLocked(n, name)
+	if k.state != present || !c.fresh(k, anyAge, c.now()) {
+		return e, false
+	}
+	stepped := c.lookedLocked(ctx, dir, name)
+	c.countLocked(true, false)
+	c.touchLocked(n)
+	if k.listed {
+		c.usedLocked(n)
+	}
+	if stepped {
+		c.runAheadLocked()
+	}
+	return k.e, true
+}
+
 // want is what a caller of lookup is content with.
 type want struct {
 	path, dir, name string
@@ -59,18 +81,24 @@ func (c *Cache) lookup(ctx context.Context, path string, limit time.Duration, ex
 	var f *flight // the last one that this call waited for
 	for try := 0; ; try++ {
 		c.mu.Lock()
+		stepped := try == 0 && c.lookedLocked(ctx, w.dir, w.name)
 		e, err, ok := c.answerLocked(w, f, try >= maxTries)
 		if ok {
 			c.countLocked(f == nil, err != nil)
 			if f == nil {
 				c.renewLocked(w)
 			}
-			c.mu.Unlock()
+		} else {
+			f = c.questionLocked(ctx, w, f)
+			f.waiters++
+		}
+		if stepped { // behind the caller's own question
+			c.runAheadLocked()
+		}
+		c.mu.Unlock()
+		if ok {
 			return e, err
 		}
-		f = c.questionLocked(ctx, w, f)
-		f.waiters++
-		c.mu.Unlock()
 		if err := c.wait(ctx, f); err != nil {
 			return pool.Entry{}, err
 		}
@@ -201,7 +229,7 @@ func (c *Cache) listForLocked(ctx context.Context, w want, before *flight, now m
 			return f
 		}
 	}
-	if !n.missed(w.name, now) || before != nil {
+	if !n.missed(w.name, now) && !c.walksInLocked(w, n, now) || before != nil {
 		return nil
 	}
 	c.lateLocked(n, w, now)

@@ -2,23 +2,21 @@ package cache
 
 import (
 	"context"
-	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
 // How far a walk is run ahead of.
 const (
-	walkSteps  = 2                // folders listed below one listed before, in a row, that make a walk
-	walkPause  = 30 * time.Second // a longer one ends it
-	firstAhead = 6                // folders ahead of the walker at first
-	mostAhead  = 64               // and once what was listed ahead turned out to be of use
+	firstAhead = 6  // folders ahead of the walker at first
+	mostAhead  = 64 // and once what was listed ahead turned out to be of use
 )
 
 // walker recognises somebody who goes from folder to folder, and lists the next ones for them. There is one for all: two
 // walks at a time disturb each other's recognition and nothing else.
 type walker struct {
-	at     string // the folder listed last
+	at     string // the folder gone to last
+	by     uint32 // by whom, 0: not known
 	when   moment
 	steps  int  // in a row
 	window int  // folders to be ahead
@@ -28,29 +26,6 @@ type walker struct {
 	bytes  int64
 	ahead  map[*node]struct{} // folders listed and not used yet; bytes is their sum
 }
-
-// walked notes that a caller wants the listing of dir, and once more that he got it.
-func (c *Cache) walkedLocked(dir string) {
-	w, now := &c.walk, c.now()
-	if c.o.Walk.Parallel <= 0 {
-		return
-	}
-	if dir == w.at {
-		c.runAheadLocked()
-		return
-	}
-	parent := c.findLocked(parentDir(dir))
-	switch {
-	case w.when.age(now) > walkPause, parent == nil || parent.base == nil || parent.ahead:
-		w.steps, w.window, w.times = 0, firstAhead, false
-	default:
-		w.steps++
-	}
-	w.at, w.when, w.left = dir, now, w.window
-	c.runAheadLocked()
-}
-
-func parentDir(path string) string { dir, _ := split(path); return dir }
 
 // walkOn goes on when a listing has arrived.
 func (c *Cache) walkOnLocked(f *flight) {
@@ -127,7 +102,7 @@ func (c *Cache) noLongerAheadLocked(n *node) {
 // however old, as they only help to guess.
 func (c *Cache) runAheadLocked() {
 	w, now := &c.walk, c.now()
-	if w.steps < walkSteps || w.when.age(now) > walkPause || c.closed {
+	if !w.walking(now) || c.closed {
 		return
 	}
 	for n := range w.ahead {

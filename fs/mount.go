@@ -47,6 +47,7 @@ type Metadata interface {
 	LookupFresh(ctx context.Context, path string, maxAge time.Duration) (pool.Entry, error)
 	Exact(ctx context.Context, path string) (pool.Entry, error)
 	List(ctx context.Context, dir string) (*pool.Listing, error)
+	Known(ctx context.Context, path string) (e pool.Entry, fresh bool)
 	Peek(path string) (e pool.Entry, fresh bool)
 	Variant(path string) (name string, ok bool)
 	Changed(path string, e pool.Entry)

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/ftpsfs/ftpsfs/cache"
 )
 
 // moves keeps folders where they are while an operation uses a path. An operation is a matter of two or three round trips, in
@@ -34,7 +36,9 @@ func (m moves) moved() { m.sem.Release(everybody) }
 // while the answer is on its way: then an absence is about a path that means nothing any more, and the question is put
 // again.
 func ask[T any](s *Server, ctx context.Context, place func(context.Context) (string, error), question func(context.Context, string) (T, error)) (T, error) {
+	caller := callerOf(ctx)
 	return run(s, ctx, func(ctx context.Context) (T, error) {
+		ctx = cache.By(ctx, caller)
 		for {
 			path, err := place(ctx)
 			if err != nil {

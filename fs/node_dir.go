@@ -8,6 +8,7 @@ import (
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/ftpsfs/ftpsfs/cache"
 	"github.com/ftpsfs/ftpsfs/pool"
 )
 
@@ -77,7 +78,7 @@ func (n *node) told(ctx context.Context, name string) (pool.Entry, syscall.Errno
 	if err != nil {
 		return pool.Entry{}, syscall.ENOENT
 	}
-	if e, fresh := s.cfg.Cache.Peek(path); fresh && e.Type != pool.TypeUnknown {
+	if e, fresh := s.cfg.Cache.Known(cache.By(ctx, callerOf(ctx)), path); fresh && e.Type != pool.TypeUnknown {
 		return e, 0
 	}
 	known := s.names.child(n, name)

@@ -76,7 +76,7 @@ func (p *Pool) open(background bool) {
 	}
 	defer cancel()
 	cfg := p.cfg.Session
-	cfg.Quirks = p.memory.quirks()
+	cfg.Quirks, cfg.Spare = p.memory.quirks(), true
 	d := &dial{}
 	overdue := time.AfterFunc(slowDial, func() { p.hedge(d) })
 	cfg.Greeted = func() { overdue.Stop() }
@@ -89,7 +89,7 @@ func (p *Pool) open(background bool) {
 		info := s.Info()
 		p.srv.Store(newServerInfo(p.address(), p.cfg.Root, info))
 		p.memory.learnServer(p.server().identity, info.Quirks)
-		// A line written, nothing waited for: the first transfer finds its data channel made.
+		// Where the login has not asked for it: a line written, nothing waited for, and the first transfer finds its data channel.
 		_ = s.Prepare(wire.Background(p.ctx))
 	}
 	if !p.opened(s, d, err) {

@@ -153,6 +153,11 @@ func (s *Session) prepare(ctx context.Context) error {
 	if err != nil {
 		return s.explain(err)
 	}
+	return s.makeSpare(cmd, pending[0])
+}
+
+// makeSpare connects aside to the port that the reply to cmd tells.
+func (s *Session) makeSpare(cmd string, reply *wire.Pending) error {
 	ch := s.newChannel()
 	ch.old = true
 	s.mu.Lock()
@@ -166,7 +171,7 @@ func (s *Session) prepare(ctx context.Context) error {
 	s.mu.Unlock()
 	go func() {
 		defer s.wg.Done()
-		address, err := s.passiveReply(ch.ctx, cmd, pending[0])
+		address, err := s.passiveReply(ch.ctx, cmd, reply)
 		if err != nil {
 			ch.connected(nil, err)
 			return

@@ -58,6 +58,10 @@ type Config struct {
 	ProtClear bool // PROT C: data in clear, asked for in words
 	CCC       bool // control channel back to clear after login, asked for in words
 
+	// Spare has the login ask for the first data channel in the same flight, where EPSV is what we use: it is connected a round
+	// trip sooner than with a Prepare behind the login, which does it in all other cases.
+	Spare bool
+
 	// FreshData makes each data channel begin a TLS session of its own, to find out whether the server puts up with that.
 	FreshData bool
 

@@ -43,11 +43,12 @@ func askPassword(ctx context.Context, cfg *Config) (credentials, error) {
 // the library, which keeps the session's state, then finds each of them done.
 func (s *Session) login(ctx context.Context, cred credentials) error {
 	var done []wire.Exchange
+	var port *wire.Pending
 	var err error
 	if s.quirks().SerialLogin {
 		done, err = s.loginSerial(ctx, cred)
 	} else {
-		done, err = s.loginFlight(ctx, cred)
+		done, port, err = s.loginFlight(ctx, cred)
 	}
 	if err != nil {
 		return err
@@ -61,6 +62,9 @@ func (s *Session) login(ctx context.Context, cred credentials) error {
 	}
 	if err := s.attachLibrary(cred, done); err != nil {
 		return err
+	}
+	if port != nil {
+		return s.makeSpare("EPSV", port)
 	}
 	if s.cfg.CCC {
 		return s.clear(ctx)
@@ -92,8 +96,14 @@ func (s *Session) protCommand() string {
 	return "PROT P"
 }
 
-// loginFlight sends everything at once.
-func (s *Session) loginFlight(ctx context.Context, cred credentials) ([]wire.Exchange, error) {
+// asksEarly says whether the login asks for a data channel, too. The command is the last of its flight and nobody waits for the
+// answer, so whatever a server says to it, or does, is what it would do right behind the login.
+func (s *Session) asksEarly() bool {
+	return s.cfg.Spare && !s.cfg.Active && !s.cfg.CCC && s.passiveCommand() == "EPSV"
+}
+
+// loginFlight sends everything at once. port is the EPSV among it, nil if there is none.
+func (s *Session) loginFlight(ctx context.Context, cred credentials) (done []wire.Exchange, port *wire.Pending, err error) {
 	cmds := []string{"USER " + cred.user}
 	if cred.hasPassword {
 		cmds = append(cmds, "PASS "+cred.password)
@@ -102,23 +112,34 @@ func (s *Session) loginFlight(ctx context.Context, cred credentials) ([]wire.Exc
 		cmds = append(cmds, "ACCT "+cred.account)
 	}
 	cmds = append(cmds, s.setup()...)
-	replies, err := s.line.Flight(ctx, cmds...)
-	done := make([]wire.Exchange, len(replies))
+	n := len(cmds)
+	if s.asksEarly() {
+		cmds = append(cmds, "EPSV")
+	}
+	var replies []wire.Reply
+	pending, err := s.line.Send(ctx, cmds...)
+	if err == nil {
+		replies, err = wire.Collect(ctx, pending[:n])
+	}
+	done = make([]wire.Exchange, len(replies))
 	for i, r := range replies {
 		done[i] = wire.Exchange{Cmd: cmds[i], Reply: r}
 	}
 	m := replyMap(done)
 	in, refused := s.loggedIn(cred, m)
 	if refused != nil {
-		return nil, refused
+		return nil, nil, refused
 	}
 	if err != nil {
-		return nil, s.serialReason(err, len(replies) > 0)
+		return nil, nil, s.serialReason(err, len(replies) > 0)
 	}
 	if !in || !m["TYPE"].OK() || m["PROT"].Code == 503 && !s.protected(m["PROT"]) {
-		return nil, errSerial
+		return nil, nil, errSerial
 	}
-	return done, s.checkProtection(m)
+	if len(pending) > n {
+		port = pending[n]
+	}
+	return done, port, s.checkProtection(m)
 }
 
 // serialReason: a line that breaks in the middle of the flight, or stalls once some of it was answered, may do so
