@@ -56,7 +56,8 @@ func (c *Cache) Known(ctx context.Context, path string) (e pool.Entry, fresh boo
 	if k.state != present || !c.fresh(k, anyAge, c.now()) {
 		return e, false
 	}
-	stepped := c.lookedLocked(ctx, dir, name)
+	stepped := c.lookedLocked(ctx, dir)
+	c.foundLocked(ctx, dir, name)
 	c.countLocked(true, false)
 	c.touchLocked(n)
 	if k.listed {
@@ -81,12 +82,15 @@ func (c *Cache) lookup(ctx context.Context, path string, limit time.Duration, ex
 	var f *flight // the last one that this call waited for
 	for try := 0; ; try++ {
 		c.mu.Lock()
-		stepped := try == 0 && c.lookedLocked(ctx, w.dir, w.name)
+		stepped := try == 0 && c.lookedLocked(ctx, w.dir)
 		e, err, ok := c.answerLocked(w, f, try >= maxTries)
 		if ok {
 			c.countLocked(f == nil, err != nil)
 			if f == nil {
 				c.renewLocked(w)
+			}
+			if err == nil {
+				c.foundLocked(ctx, w.dir, w.name)
 			}
 		} else {
 			f = c.questionLocked(ctx, w, f)

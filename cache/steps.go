@@ -34,10 +34,10 @@ func callerOf(ctx context.Context) uint32 {
 type looker struct {
 	by    uint32
 	dir   string
-	name  string // the last one
-	names int    // in a row, the same one again not counted
-	since moment // the first of them
-	last  moment
+	name  string // found last
+	names int    // found in a row, the same one again not counted
+	since moment // when he came
+	last  moment // when he last asked or was told
 }
 
 // walked notes that a caller wants the listing of dir, and once more that he got it. It is a step of a walk if the folder above
@@ -86,35 +86,40 @@ func (w *walker) walking(now moment) bool {
 	return w.steps >= walkSteps && w.when.age(now) <= walkPause
 }
 
-// looked notes that a caller asks for name in dir, and reports whether that is a step of a walk: he went through the names of
-// one folder and goes at once to the folder that comes next. Looking up a path leads through folders, too, but asks for one
-// name in each.
+// looked notes that a caller asks for a name in dir, and reports whether that is a step of a walk: he found the names of one
+// folder and goes at once to the folder that comes next. Looking up a path leads through folders, too, but asks for one
+// name in each; and who finds nothing is about to make it, and knows what he makes.
 //
-// What a listing tells of a name is believed for AttrTTL only: nothing is listed ahead of somebody who stays longer in a
-// folder than that.
-func (c *Cache) lookedLocked(ctx context.Context, dir, name string) bool {
+// What a listing tells of a name is believed for AttrTTL only: nothing is listed ahead of somebody who stays in a folder for a good
+// part of that.
+func (c *Cache) lookedLocked(ctx context.Context, dir string) bool {
 	l, by, now := &c.look, callerOf(ctx), c.now()
 	if by == 0 || dir == "" || c.o.Walk.Parallel <= 0 {
 		return false
 	}
 	follows := by == l.by && l.last.age(now) <= atOnce
-	if follows && dir == l.dir {
-		if name != l.name {
-			l.names++
-		}
-		l.name, l.last = name, now
-		return false
-	}
-	if follows && isBelow(l.dir, dir) { // the way to where he is, or to the next folder
+	if follows && (dir == l.dir || isBelow(l.dir, dir)) { // or the way to where he is, or to the next folder
 		l.last = now
 		return false
 	}
-	step := follows && l.since.age(now) < c.o.AttrTTL && dir != c.walk.at && c.goesOnLocked(dir, now)
-	*l = looker{by: by, dir: dir, name: name, names: 1, since: now, last: now}
+	step := follows && l.since.age(now) < c.o.AttrTTL/3 && dir != c.walk.at && c.goesOnLocked(dir, now)
+	*l = looker{by: by, dir: dir, since: now, last: now}
 	if step {
 		c.stepLocked(dir, by, true, now)
 	}
 	return step
+}
+
+// found notes that a caller was told what is at name in dir.
+func (c *Cache) foundLocked(ctx context.Context, dir, name string) {
+	l := &c.look
+	if l.by == 0 || l.by != callerOf(ctx) || l.dir != dir {
+		return
+	}
+	if name != l.name {
+		l.names++
+	}
+	l.name, l.last = name, c.now()
 }
 
 // goesOn tells whether somebody who asked for names in one folder until now, and for one in dir now, walks.

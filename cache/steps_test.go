@@ -165,6 +165,7 @@ func TestNoWalkByNames(t *testing.T) {
 		{name: "less", asks: some(7, 7), last: "/top/d00/f00"},
 		{name: "not the first folder", asks: some(7, 15), last: "/top/d01/f00"},
 		{name: "a path", asks: []ask{{7, "/top"}, {7, "/top/d00"}}, last: "/top/d00/f00"},
+		{name: "nothing found", asks: []ask{{7, "/top/e1"}, {7, "/top/e2"}, {7, "/top/e3"}, {7, "/top/e4"}, {7, "/top/e5"}, {7, "/top/e6"}, {7, "/top/e7"}, {7, "/top/e8"}}, last: "/top/d00/f00"},
 		{name: "the same name", asks: []ask{{7, "/top/d00"}, {7, "/top/d00"}, {7, "/top/d00"}, {7, "/top/d00"}}, last: "/top/d00/f00"},
 		{name: "another caller", asks: some(8, 15), last: "/top/d00/f00"},
 		{name: "callers not known", asks: some(0, 15), last: "/top/d00/f00"},
@@ -237,7 +238,10 @@ func TestWalkByNamesIsFollowed(t *testing.T) {
 	at("/top/d03")
 	ask("/top/d04/f00") // one name was enough in the folder before
 	at("/top/d04")
-	k.step(11 * time.Second)
+	for range 14 { // never longer than atOnce, but long
+		k.step(250 * time.Millisecond)
+		ask("/top/d04/f00")
+	}
 	ask("/top/d05/f00")
 	at("/top/d04")
 }
