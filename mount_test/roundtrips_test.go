@@ -173,8 +173,9 @@ func unlinkByEight(dir func(worker int) string) func(*row) {
 func TestRoundTrips(t *testing.T) {
 	inTurn(t, realServers, func(t *testing.T, c cell) {
 		server := c.start(t)
-		// Each row has a folder in a folder of its own: were they beside each other, listing them would be taken for a walk.
-		folder := func(i int) string { return fmt.Sprintf("row%02d/in", i) }
+		// Each row has a folder in a folder of its own, against the order of names: else going from one to the other would be taken
+		// for a walk.
+		folder := func(i int) string { return fmt.Sprintf("row%02d/in", len(operations)-i) }
 		makeServed(t, server, "warm")
 		for i, op := range operations {
 			makeServed(t, server, filepath.Dir(folder(i)))
