@@ -250,8 +250,11 @@ func (n *node) missed(name string, now moment) bool {
 		n.misses++
 	}
 	n.missName, n.missAt = name, now
-	return n.misses > 1+n.count/500 || n.served >= 4+n.count/250
+	return n.misses > 1+n.count/500 || n.served >= listingPays(n.count)
 }
+
+// listingPays is how many answers from a listing of count names make it likely that the next one pays for itself.
+func listingPays(count int) int { return 4 + count/250 }
 
 // times starts or joins a flight for the exact time of w and those of the files after it.
 func (c *Cache) timesLocked(ctx context.Context, w want, n *node, now moment) *flight {

@@ -1,21 +1,25 @@
 package cache
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Somebody who makes one file after the other with O_EXCL (tar, rsync) believes no absence that is older than a second, and would
 // wait for the listing of the folder once a second; somebody who makes folders, or plain files, does for the sake of the
 // LOOKUPs before them as often as absences age. So it is listed again, aside, just before the next ones would find it too old.
 // What counts as fresh stays as it is.
 const (
-	renewMost = 300 // names from which on a listing costs more than the round trips that it saves
+	renewMost = 300 // names up to which that is done without asking what it brings
 	renewals  = 2   // listings under way at a time
 )
 
 // renewal is what a folder knows of being listed again ahead of those who ask for absences.
 type renewal struct {
-	last   [2]moment // when an absence was told to those who believe a usual one, and none that is as old
-	unused bool      // the listing was made ahead, and nobody asked for it yet
-	unpaid bool      // the last such one was in vain
+	last   [2]moment     // when an absence was told to those who believe a usual one, and none that is as old
+	took   time.Duration // what the last listing took
+	unused bool          // the listing was made ahead, and nobody asked for it yet
+	unpaid bool          // the last such one was in vain
 }
 
 // renew lists w's folder again if its listing, which has just answered w, will be too old for the question after the next.
@@ -34,16 +38,22 @@ func (c *Cache) renewLocked(w want) {
 	}
 	between := last.age(now)
 	*last = now
-	if n.renewal.unpaid || c.beside >= renewals || len(n.base.Entries)+n.loose > renewMost {
+	life, q := c.believed(k, w.limit), question{askList, w.dir}
+	if n.renewal.unpaid || between >= life || n.renewal.took >= life/2 || !n.worthwhile() || c.beside >= renewals || c.flights[q] != nil {
 		return
 	}
-	life := c.believed(k, w.limit)
-	q := question{askList, w.dir}
-	if between >= life || k.at.age(now)+max(2*between, life/4) < life || c.flights[q] != nil {
+	if k.at.age(now)+max(2*between, between+n.renewal.took, life/4) < life {
 		return
 	}
 	c.beside++
 	c.launchLocked(c.o.Walk.Background(context.Background()), q, nil, true).renews = true
+}
+
+// worthwhile tells whether a listing saves more than it costs. Of a large folder it does when the one before has answered so many
+// that the next who finds it too old would wait for another one.
+func (n *node) worthwhile() bool {
+	size := len(n.base.Entries) + n.loose
+	return size <= renewMost || size <= bigFolder && n.served >= listingPays(size)
 }
 
 // renewedLocked is told that f, which was to renew a listing, is over.

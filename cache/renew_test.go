@@ -19,6 +19,7 @@ type creator struct {
 	made         int
 	waited       atomic.Int64 // listings and other questions that the creator waited for
 	aside        atomic.Int64 // those that it did not
+	first        func()       // called while the creator waits
 	gate, behind func(ctx context.Context) error
 }
 
@@ -27,6 +28,9 @@ func newCreator(t *testing.T, s *server) *creator {
 	s.gate = func(ctx context.Context, _, _ string) error {
 		if ctx.Value(backgroundKey{}) == nil {
 			m.waited.Add(1)
+			if m.first != nil {
+				m.first()
+			}
 			return nil
 		}
 		m.aside.Add(1)
@@ -148,9 +152,38 @@ func TestARenewalInVainIsTheLast(t *testing.T) {
 	checkAccounts(t, m.c)
 }
 
+// A listing that takes its time is begun sooner, and a large one when so many are asked for that somebody would wait for it.
+func TestRenewalsGoByTheListing(t *testing.T) {
+	m := newCreator(t, newServer("/d/"))
+	m.first = func() { m.k.step(300 * time.Millisecond) }
+	var began time.Time
+	m.gate = func(context.Context) error { began = m.k.now(); return nil }
+	start := m.k.now()
+	if _, err := m.c.List(ctx, "/d"); err != nil {
+		t.Fatal(err)
+	}
+	m.steady("/d", 9, 50*time.Millisecond)
+	if age := began.Sub(start); age != 650*time.Millisecond {
+		t.Errorf("begun after %v", age)
+	}
+	m = newCreator(t, newServer(manyFiles("/d", 2000)...))
+	if _, err := m.c.List(ctx, "/d"); err != nil {
+		t.Fatal(err)
+	}
+	m.steady("/d", 100, 40*time.Millisecond)
+	if m.waited.Load() != 1 || m.aside.Load() < 3 || m.vain() != 0 {
+		t.Errorf("waited for %d questions, 1 was the first listing; %d aside, %d in vain", m.waited.Load(), m.aside.Load(), m.vain())
+	}
+}
+
 func TestNothingIsRenewedWithoutNeed(t *testing.T) {
-	large := newCreator(t, newServer(manyFiles("/d", renewMost+1)...))
-	large.steady("/d", 30, 100*time.Millisecond)
+	large := newCreator(t, newServer(manyFiles("/d", bigFolder+1)...))
+	large.steady("/d", 100, 40*time.Millisecond)
+	idle := newCreator(t, newServer(manyFiles("/d", 2000)...))
+	idle.steady("/d", 30, 100*time.Millisecond)
+	slow := newCreator(t, newServer("/d/"))
+	slow.first = func() { slow.k.step(500 * time.Millisecond) }
+	slow.steady("/d", 10, 100*time.Millisecond)
 	seldom := newCreator(t, newServer("/d/"))
 	seldom.steady("/d", 30, 1100*time.Millisecond)
 	alone := newCreator(t, newServer("/d/"))
@@ -163,7 +196,7 @@ func TestNothingIsRenewedWithoutNeed(t *testing.T) {
 		}
 		present.k.step(100 * time.Millisecond)
 	}
-	for name, m := range map[string]*creator{"large": large, "seldom": seldom, "alone": alone, "present": present} {
+	for name, m := range map[string]*creator{"large": large, "idle": idle, "slow": slow, "seldom": seldom, "alone": alone, "present": present} {
 		settle(m.c)
 		if m.aside.Load() != 0 {
 			t.Errorf("%s: %d listings aside", name, m.aside.Load())
