@@ -112,7 +112,6 @@ func (c *Cache) arrivedListingLocked(f *flight, bytes int64) {
 	c.pruneKidsLocked(f)
 	n := c.makeLocked(f.path)
 	c.vainLocked(n)
-	c.unpaidLocked(n)
 	for name, r := range n.recs {
 		if r.seq < f.asked && c.tells(f.listing, name) {
 			c.raiseFloorLocked(r.own)

@@ -55,7 +55,6 @@ func (c *Cache) listingLocked(dir string, f *flight, last bool) (*pool.Listing, 
 	if n != nil && n.base != nil && n.baseSeq >= n.floor {
 		if f != nil && n.baseSeq >= f.asked || n.baseAt.age(now) < c.o.DirTTL {
 			c.touchLocked(n)
-			n.renewal.unused = false
 			c.usedLocked(n)
 			c.mergeLocked(n)
 			return n.base, nil, true

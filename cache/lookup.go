@@ -147,7 +147,6 @@ func (c *Cache) servedLocked(n *node, k info) {
 	c.touchLocked(n)
 	if k.listed {
 		n.served++
-		n.renewal.unused = false
 		c.usedLocked(n)
 	}
 }

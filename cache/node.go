@@ -186,9 +186,6 @@ func (c *Cache) accountLocked(n *node) {
 		bytes += nodeCost
 	}
 	if n.base == nil {
-		c.unpaidLocked(n)
-	}
-	if n.ahead && n.base == nil {
 		c.vainLocked(n)
 	}
 	if n.ahead {
@@ -220,7 +217,6 @@ func (c *Cache) emptyLocked(n *node) {
 		c.raiseFloorLocked(r.own)
 	}
 	c.vainLocked(n)
-	c.unpaidLocked(n)
 	c.bytes -= n.bytes
 	*n = node{parent: n.parent, name: n.name, kids: n.kids}
 	c.lru.Remove(n)

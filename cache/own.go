@@ -25,7 +25,6 @@ func (c *Cache) MadeDir(path string, e pool.Entry) {
 	c.changedLocked(path, e)
 	n := c.makeLocked(path)
 	c.vainLocked(n)
-	c.unpaidLocked(n)
 	n.base, n.baseAt, n.baseSeq, n.dirs, n.cases = &pool.Listing{}, c.now(), c.seq, nil, nil
 	c.weighLocked(n)
 }

@@ -77,6 +77,7 @@ func (c *Cache) aheadLocked(n *node) {
 
 // used notes that n's listing was of use.
 func (c *Cache) usedLocked(n *node) {
+	n.renewal.unused = false
 	if n.ahead {
 		c.noLongerAheadLocked(n)
 		c.walk.window = min(2*c.walk.window, mostAhead)
@@ -90,6 +91,7 @@ func (c *Cache) vainLocked(n *node) {
 		c.stats.PrefetchedInVain++
 		c.walk.window = firstAhead
 	}
+	c.unpaidLocked(n)
 }
 
 func (c *Cache) noLongerAheadLocked(n *node) {
