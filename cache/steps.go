@@ -57,7 +57,7 @@ func (c *Cache) walkedLocked(ctx context.Context, dir string) {
 	if !sure && (parent == nil || parent.base == nil || parent.ahead) {
 		w.steps = notBegun
 	}
-	c.stepLocked(dir, by, sure, now)
+	c.stepLocked(w.at, dir, by, sure, now)
 	c.runAheadLocked()
 }
 
@@ -66,17 +66,27 @@ func parentDir(path string) string { dir, _ := split(path); return dir }
 // notBegun is what walker.steps is ahead of the first folder.
 const notBegun = -1
 
-// step notes that the walker is in dir now. sure: two steps are not needed to tell that he walks.
-func (c *Cache) stepLocked(dir string, by uint32, sure bool, now moment) {
+// step notes that the walker has come to dir. sure: two steps are not needed to tell that he walks, and he began at the folder
+// from.
+func (c *Cache) stepLocked(from, dir string, by uint32, sure bool, now moment) {
 	w := &c.walk
+	if sure && !w.walking(now) {
+		w.top = from
+	}
 	if w.when.age(now) > walkPause || sure && w.steps < walkSteps {
 		w.steps = notBegun
 	}
 	if w.steps++; w.steps == 0 {
 		w.window, w.times = firstAhead, false
+		if !sure {
+			w.top = dir
+		}
 	}
 	if sure {
 		w.steps = max(w.steps, walkSteps)
+	}
+	for w.top != dir && !isBelow(dir, w.top) { // he walks through more than was seen so far
+		w.top = parentDir(w.top)
 	}
 	w.at, w.by, w.when, w.left = dir, by, now, w.window
 }
@@ -103,9 +113,10 @@ func (c *Cache) lookedLocked(ctx context.Context, dir string) bool {
 		return false
 	}
 	step := follows && l.since.age(now) < c.o.AttrTTL/3 && dir != c.walk.at && c.goesOnLocked(dir, now)
+	from := l.dir
 	*l = looker{by: by, dir: dir, since: now, last: now}
 	if step {
-		c.stepLocked(dir, by, true, now)
+		c.stepLocked(from, dir, by, true, now)
 	}
 	return step
 }

@@ -246,6 +246,48 @@ func TestWalkByNamesIsFollowed(t *testing.T) {
 	at("/top/d04")
 }
 
+// Nothing is listed ahead beyond the folder that a walk began in, until it goes on there.
+func TestWalkHasATop(t *testing.T) {
+	for _, names := range []bool{false, true} {
+		s := newServer(append(bushes(3, 3), "/up/", "/up/a/", "/up/b/", "/up/c/")...)
+		c, _ := newCache(t, s, walkOptions)
+		ahead := func(want int64) {
+			t.Helper()
+			settle(c)
+			if n := c.Stats().Prefetched; n != want {
+				t.Errorf("by names %v: %d listings ahead, want %d", names, n, want)
+			}
+		}
+		c.List(ctx, "/")
+		c.List(by(7), "/top")
+		if names {
+			for i := range 3 {
+				c.Known(by(7), fmt.Sprintf("/top/d%02d", i))
+			}
+			c.Lookup(by(7), "/top/d00/f00")
+		} else {
+			c.List(by(7), "/top/d00")
+		}
+		ahead(2)
+		for i := range 3 {
+			c.List(by(7), fmt.Sprintf("/top/d%02d", i))
+		}
+		ahead(2)
+		c.List(by(7), "/up")
+		ahead(5)
+	}
+	// Who began somewhere in a folder walks through that when he comes to the next one in it.
+	s := newServer(tree(9, 0)...)
+	c, _ := newCache(t, s, walkOptions)
+	for _, dir := range []string{"/", "/d03", "/d04", "/d05"} {
+		c.List(ctx, dir)
+		settle(c)
+	}
+	if n := c.Stats().Prefetched; n != 4 { // d05 to d08, while d04 was listed
+		t.Errorf("%d listings ahead", n)
+	}
+}
+
 // Work ahead goes to the source behind the question of the caller, who may otherwise find the last connection taken.
 func TestCallerGoesFirst(t *testing.T) {
 	for _, names := range []bool{false, true} {

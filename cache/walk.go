@@ -16,6 +16,7 @@ const (
 // walks at a time disturb each other's recognition and nothing else.
 type walker struct {
 	at     string // the folder gone to last
+	top    string // it is in this one, as all others that were gone through: nothing beyond it is listed ahead
 	by     uint32 // by whom, 0: not known
 	when   moment
 	steps  int  // in a row
@@ -117,6 +118,9 @@ func (c *Cache) runAheadLocked() {
 	for dir, after := w.at, ""; dir != "" && g.more(); dir, after = split(dir) {
 		if n := c.findLocked(dir); n != nil { // else it is just being asked about for the first time
 			g.below(n, dir, after)
+		}
+		if dir == w.top {
+			return
 		}
 	}
 }
