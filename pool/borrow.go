@@ -19,11 +19,15 @@ const (
 	laneMeta       lane = iota // a dialogue of a few round trips, or a listing
 	laneShort                  // a transfer known to be short
 	laneTransfer               // a transfer of any length
-	laneBackground             // work nobody asked for yet
+	laneAhead                  // a dialogue, a listing or a short transfer that nobody asked for yet
+	laneBackground             // a transfer of any length that nobody asked for yet
 	lanes
 )
 
-// pressAfter is how long a caller waits for a short dialogue of another to end before a transfer is asked to make room.
+// ahead says that nobody waits for the work.
+func (l lane) ahead() bool { return l >= laneAhead }
+
+// pressAfter is how long a caller waits for something short of another to end before holders are asked to make room.
 const pressAfter = 250 * time.Millisecond
 
 var (
@@ -40,7 +44,7 @@ func Ahead(ctx context.Context) context.Context { return wire.Background(ctx) }
 // laneOf gives the lane of a dialogue.
 func laneOf(ctx context.Context) lane {
 	if wire.IsBackground(ctx) {
-		return laneBackground
+		return laneAhead
 	}
 	return laneMeta
 }
@@ -119,7 +123,7 @@ func (p *Pool) enqueue(w *waiter) error {
 	switch {
 	case p.closed:
 		return errClosed
-	case w.lane == laneBackground && p.limit.now(p.cfg.MaxConns, p.now()) < 2:
+	case w.lane.ahead() && p.limit.now(p.cfg.MaxConns, p.now()) < 2:
 		return noSpare()
 	case len(p.conns) == 0 && p.limit.err != nil && hopeless(p.limit.err.Kind) && p.now().Before(p.limit.dialAt):
 		return p.limit.err
@@ -135,8 +139,8 @@ func (p *Pool) enqueue(w *waiter) error {
 // queueLocked puts a caller behind those who wait already, and ahead of work that nobody waits for.
 func (p *Pool) queueLocked(w *waiter) {
 	at := len(p.queue)
-	if w.lane != laneBackground {
-		if i := slices.IndexFunc(p.queue, func(o *waiter) bool { return o.lane == laneBackground }); i >= 0 {
+	if !w.lane.ahead() {
+		if i := slices.IndexFunc(p.queue, func(o *waiter) bool { return o.lane.ahead() }); i >= 0 {
 			at = i
 		}
 	}
@@ -152,7 +156,7 @@ func (p *Pool) signs() int64 {
 func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 	cause := context.Cause(ctx)
 	switch {
-	case w.lane == laneBackground:
+	case w.lane.ahead():
 		return noSpare()
 	case errors.Is(cause, context.Canceled):
 		return cause
@@ -201,10 +205,13 @@ func (p *Pool) release(c *conn) {
 	defer p.mu.Unlock()
 	now := p.now()
 	p.held[c.lane]--
+	if c.lane == laneAhead {
+		p.lasted += (now.Sub(c.since) - p.lasted) / 4
+	}
 	if c.pressed {
 		p.pressed--
 	}
-	c.press, c.pressed = nil, false
+	c.press, c.pressed, c.since = nil, false, time.Time{}
 	if _, ours := p.conns[c]; !ours {
 		return
 	}
@@ -227,14 +234,15 @@ func (p *Pool) pumpLocked() {
 	now := p.now()
 	most := p.limit.now(p.cfg.MaxConns, now)
 	held, dials, blocked, foreground := p.held, 0, 0, false
+	soon := p.aheadSoonLocked(now)
 	more := most - len(p.conns) // connections that are being made, or may be
 	if now.Before(p.limit.dialAt) {
 		more = p.dialing
 	}
 	kept := p.queue[:0]
 	for _, w := range p.queue {
-		free := room(w.lane, held, most) || w.ahead && roomAhead(held, most)
-		ok := free && (w.lane != laneBackground || !foreground)
+		free := room(w.lane, held, most, soon)
+		ok := free && (!w.lane.ahead() || !foreground)
 		if w.ahead && !ok && (!free || dials >= more) {
 			w.fail(noSpare())
 			continue
@@ -253,10 +261,10 @@ func (p *Pool) pumpLocked() {
 		case w.ahead: // behind a caller, and a connection of its own is on its way
 			held[w.lane]++
 			dials++
-		case w.lane != laneBackground && p.mayPressLocked(w, now):
+		case !w.lane.ahead() && p.mayPressLocked(w, most, now):
 			blocked++
 		}
-		foreground = foreground || w.lane != laneBackground
+		foreground = foreground || !w.lane.ahead()
 		kept = append(kept, w)
 	}
 	clear(p.queue[len(kept):])
@@ -265,30 +273,41 @@ func (p *Pool) pumpLocked() {
 	p.pressLocked(blocked)
 }
 
-// room says whether one more connection may be held for l.
-func room(l lane, held [lanes]int, most int) bool {
+// room says whether one more connection may be held for l. soon: what is done ahead in laneAhead is over within a moment.
+func room(l lane, held [lanes]int, most int, soon bool) bool {
 	transfers := held[laneTransfer] + held[laneBackground]
-	free := most - transfers - held[laneMeta] - held[laneShort]
+	free := most - transfers - held[laneMeta] - held[laneShort] - held[laneAhead]
+	few := free >= min(3, most) && transfers+held[laneAhead] < most-1
 	switch l {
 	case laneTransfer:
 		return free >= 1 && (most == 1 || transfers < most-1)
 	case laneBackground: // leaves one for a dialogue and one for a transfer, where there are so many
-		return free >= min(3, most) && transfers < most-1
+		return few
+	case laneAhead: // where there are many, whoever comes has one of them in no time
+		return few || most >= manyConns && (free >= 2 || free == 1 && soon)
 	}
 	return free >= 1
 }
 
-// manyConns is how many connections are enough for listings ahead to use all but two of them: one, over in two round
-// trips, may then have the connection that other work nobody waits for leaves to a transfer.
-const manyConns = 6
+const (
+	// manyConns is how many connections are enough for what is done ahead, and short, to use all of them: it comes from all
+	// sides to its end, so that a caller waits for a fraction of it.
+	manyConns = 6
+	// aheadSoon is how long that may take. On a line, or for folders, where it takes longer one connection is left.
+	aheadSoon = 500 * time.Millisecond
+)
 
-// roomAhead is room for a question that fails rather than wait.
-func roomAhead(held [lanes]int, most int) bool {
-	busy := 0
-	for _, n := range held {
-		busy += n
+// aheadSoonLocked says whether work in laneAhead is over soon, by what it took lately and what is under way.
+func (p *Pool) aheadSoonLocked(now time.Time) bool {
+	if p.held[laneAhead] == 0 {
+		return p.lasted <= aheadSoon
 	}
-	return most >= manyConns && most-busy >= 2
+	for c := range p.conns {
+		if c.lane == laneAhead && !c.since.IsZero() && now.Sub(c.since) > aheadSoon {
+			return false
+		}
+	}
+	return p.lasted <= aheadSoon
 }
 
 // fewConns is how many connections take turns at transfers one after the other.
@@ -341,9 +360,16 @@ func (p *Pool) dialLocked(n, most int, now time.Time, background bool) {
 	}
 }
 
-// mayPressLocked says whether w is stuck: behind transfers, or behind short dialogues that are not short.
-func (p *Pool) mayPressLocked(w *waiter, now time.Time) bool {
-	if w.lane == laneTransfer || p.held[laneMeta]+p.held[laneShort] == 0 || !now.Before(w.pressAt) {
+// mayPressLocked says whether w is stuck: behind transfers, or behind something short that is not short.
+func (p *Pool) mayPressLocked(w *waiter, most int, now time.Time) bool {
+	short := p.held[laneAhead]
+	switch {
+	case w.lane != laneTransfer:
+		short += p.held[laneMeta] + p.held[laneShort]
+	case p.held[laneTransfer]+p.held[laneBackground] >= most-1: // the end of something short is of no use
+		short = 0
+	}
+	if short == 0 || !now.Before(w.pressAt) {
 		return true
 	}
 	p.laterLocked() // at pressAt

@@ -29,7 +29,7 @@ type conn struct {
 	lane    lane      // of the holder
 	press   func()    // asks the holder to make room, nil: it cannot
 	pressed bool      // it was asked
-	since   time.Time // when the holder got it
+	since   time.Time // when the holder got it, zero when nobody has it
 	retire  bool      // not to be used again
 	noSpare bool      // the server would not open a data channel ahead
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ftpsfs/ftpsfs/pool/wire"
 )
 
-// shortTransfer is the most bytes for which a download may take the connection kept for metadata.
+// shortTransfer is the most bytes for which a download may take the connection kept for metadata, or ahead of a reader all.
 const shortTransfer = 256 << 10
 
 // settleBound is how long the end of a transfer that nobody waits for may take.
@@ -80,10 +80,13 @@ type download struct {
 var _ Download = (*download)(nil)
 
 func (d *download) lane() lane {
+	short := d.want >= 0 && d.want <= shortTransfer
 	switch {
+	case d.o.Background && short:
+		return laneAhead
 	case d.o.Background:
 		return laneBackground
-	case d.want >= 0 && d.want <= shortTransfer:
+	case short:
 		return laneShort
 	}
 	return laneTransfer

@@ -55,6 +55,9 @@ func (p *Pool) listOnce(ctx context.Context, op, dir string) (*Listing, error) {
 	defer b.end()
 	var l *Listing
 	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx), data: p.server().mlst}
+	if claim.ahead {
+		claim.press = func() { b.unwanted.Store(true) }
+	}
 	c, err := p.borrow(b, call{op: op, path: dir, claim: claim}, func(_ context.Context, c *conn) (err error) {
 		if p.server().mlst {
 			l, err = p.listFacts(b, c, dir)
@@ -266,7 +269,7 @@ func (p *Pool) readLinesOf(b *budget, c *conn, req session.TransferRequest, each
 	defer stop()
 	if err := eachLine(&progressReader{d, b}, maxListing, each); err != nil {
 		d.Abort()
-		if errors.Is(err, errEndless) {
+		if errors.Is(err, errEndless) || errors.Is(err, errNoSpare) {
 			return nil, err
 		}
 		if cause := b.ctx.Err(); cause != nil {
@@ -308,7 +311,8 @@ func (p *Pool) endedProperly(d *session.Data) error {
 	return nil
 }
 
-// progressReader gives an operation new time for each chunk that arrives, and an end to a listing that has none.
+// progressReader gives an operation new time for each chunk that arrives, and an end to a listing that nobody waits for when
+// somebody waits for its connection.
 type progressReader struct {
 	r io.Reader
 	b *budget
@@ -318,6 +322,9 @@ func (r *progressReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	if n > 0 {
 		r.b.progress()
+		if r.b.unwanted.Load() {
+			return n, noSpare()
+		}
 	}
 	return n, err
 }

@@ -185,24 +185,29 @@ func TestRoom(t *testing.T) {
 	for _, c := range []struct {
 		held [lanes]int
 		most int
-		want [lanes]bool // meta, short, transfer, background
+		want [lanes]bool // meta, short, transfer, ahead, background
 	}{
-		{[lanes]int{}, 1, [lanes]bool{true, true, true, false}},
+		{[lanes]int{}, 1, [lanes]bool{true, true, true, false, false}},
 		{[lanes]int{laneTransfer: 1}, 1, [lanes]bool{}},
-		{[lanes]int{}, 2, [lanes]bool{true, true, true, true}},
-		{[lanes]int{laneTransfer: 1}, 2, [lanes]bool{true, true, false, false}},
-		{[lanes]int{laneMeta: 1}, 2, [lanes]bool{true, true, true, false}},
+		{[lanes]int{}, 2, [lanes]bool{true, true, true, true, true}},
+		{[lanes]int{laneTransfer: 1}, 2, [lanes]bool{true, true, false, false, false}},
+		{[lanes]int{laneMeta: 1}, 2, [lanes]bool{true, true, true, false, false}},
+		{[lanes]int{laneAhead: 1}, 2, [lanes]bool{true, true, true, false, false}},
 		{[lanes]int{laneMeta: 2}, 2, [lanes]bool{}},
-		{[lanes]int{laneTransfer: 5}, 8, [lanes]bool{true, true, true, true}},
-		{[lanes]int{laneTransfer: 6}, 8, [lanes]bool{true, true, true, false}},
-		{[lanes]int{laneTransfer: 7}, 8, [lanes]bool{true, true, false, false}},
+		{[lanes]int{laneAhead: 3}, 5, [lanes]bool{true, true, true, false, false}},
+		{[lanes]int{laneTransfer: 5}, 8, [lanes]bool{true, true, true, true, true}},
+		{[lanes]int{laneTransfer: 6}, 8, [lanes]bool{true, true, true, true, false}},
+		{[lanes]int{laneTransfer: 7}, 8, [lanes]bool{true, true, false, true, false}},
+		{[lanes]int{laneBackground: 6}, 8, [lanes]bool{true, true, true, true, false}},
+		{[lanes]int{laneAhead: 7}, 8, [lanes]bool{true, true, true, true, false}}, // a transfer is not kept out by what is short
+		{[lanes]int{laneAhead: 8}, 8, [lanes]bool{}},
 		{[lanes]int{laneTransfer: 3}, 2, [lanes]bool{}}, // the limit went down
 	} {
 		for l := laneMeta; l < lanes; l++ {
-			if c.most == 1 && l == laneBackground {
+			if c.most == 1 && l.ahead() {
 				continue // refused before
 			}
-			if got := room(l, c.held, c.most); got != c.want[l] {
+			if got := room(l, c.held, c.most, true); got != c.want[l] {
 				t.Errorf("room(%d, %v, %d) = %v", l, c.held, c.most, got)
 			}
 		}

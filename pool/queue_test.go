@@ -29,7 +29,7 @@ func waiting(t *testing.T, dialing int, claims ...claim) (*Pool, []*waiter) {
 }
 
 func TestCallersComeBeforeWorkAhead(t *testing.T) {
-	ahead, caller := claim{lane: laneBackground, ahead: true}, claim{lane: laneMeta}
+	ahead, caller := claim{lane: laneAhead, ahead: true}, claim{lane: laneMeta}
 	fetch := claim{lane: laneBackground}
 	p, all := waiting(t, 8, ahead, fetch, caller, ahead, claim{lane: laneTransfer})
 	want := []*waiter{all[2], all[4], all[0], all[1], all[3]}
@@ -42,7 +42,7 @@ func TestCallersComeBeforeWorkAhead(t *testing.T) {
 
 // Behind a caller who waits for a connection, questions ahead stay as long as connections are on their way for them as well.
 func TestQuestionsAheadWaitForTheirOwnConnections(t *testing.T) {
-	ahead, caller := claim{lane: laneBackground, ahead: true}, claim{lane: laneMeta}
+	ahead, caller := claim{lane: laneAhead, ahead: true}, claim{lane: laneMeta}
 	for _, c := range []struct{ dialing, stay int }{{1, 0}, {2, 1}, {3, 2}, {8, 4}} {
 		p, all := waiting(t, c.dialing, caller, ahead, ahead, ahead, ahead)
 		p.mu.Lock()
@@ -54,14 +54,17 @@ func TestQuestionsAheadWaitForTheirOwnConnections(t *testing.T) {
 	}
 }
 
-// Listings ahead leave two connections at least where there are few, one where there are many.
+// What is short and ahead leaves two connections at least where there are few; where there are many it may use all of them,
+// but one where it takes long.
 func TestRoomAhead(t *testing.T) {
 	for _, c := range []struct {
-		held, most int
-		want       bool
-	}{{6, 8, true}, {7, 8, false}, {4, 6, true}, {5, 6, false}, {3, 5, false}, {0, 2, false}} {
-		if got := roomAhead([lanes]int{laneBackground: c.held}, c.most); got != c.want {
-			t.Errorf("%d held of %d: %v", c.held, c.most, got)
+		held, most  int
+		soon, later bool // with work that is over soon, and with such that is not
+	}{{6, 8, true, true}, {7, 8, true, false}, {8, 8, false, false}, {5, 6, true, false}, {3, 5, false, false}, {2, 5, true, true}, {1, 2, false, false}} {
+		for soon, want := range map[bool]bool{true: c.soon, false: c.later} {
+			if got := room(laneAhead, [lanes]int{laneAhead: c.held}, c.most, soon); got != want {
+				t.Errorf("%d held of %d, soon %v: %v", c.held, c.most, soon, got)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool/session"
@@ -33,6 +34,8 @@ type budget struct {
 	timer  *time.Timer
 	bound  time.Duration
 	short  bool // it began with less than bound, the server being silent
+	// unwanted: work ahead whose connection a caller has waited for long enough.
+	unwanted atomic.Bool
 }
 
 // newBudget gives an operation its time, within ctx and the pool's life.

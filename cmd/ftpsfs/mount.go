@@ -38,12 +38,12 @@ type rooms struct {
 
 // walkAhead is how many folders are listed at a time ahead of somebody who walks through them. The pool lends connections
 // for it only while others are left for everybody else.
-const walkAhead = 7
+const walkAhead = 8
 
 // filesAhead is how many small files are fetched at a time ahead of somebody who reads one after the other, on the same
 // terms, and mostAhead how much of the memory for file data they may take.
 const (
-	filesAhead = 6
+	filesAhead = 8
 	mostAhead  = int64(8 << 20)
 )
 
