@@ -36,8 +36,8 @@ type rooms struct {
 	server  *fs.Server
 }
 
-// walkAhead is how many folders are listed at a time ahead of somebody who walks through them. The pool lends connections
-// for it only while others are left for everybody else.
+// walkAhead is how many folders are listed at a time ahead of somebody who walks through them. The pool lends all connections
+// for it only while that is over in no time for whoever else comes.
 const walkAhead = 8
 
 // filesAhead is how many small files are fetched at a time ahead of somebody who reads one after the other, on the same

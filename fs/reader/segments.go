@@ -175,7 +175,8 @@ func (r *Reader) segmentLocked(start, end int64, background bool) *fetch {
 // paceLocked takes the rate of all flows and decides whether there should be more or fewer.
 func (t *train) paceLocked(r *Reader) {
 	now := r.cfg.Now()
-	full := t.next+t.length-r.at > t.room // the reader is slower than the line, as far as one can see
+	// Flows that stand idle for want of room: the reader is slower than the line, as far as one can see.
+	full := t.next < r.size && t.next+t.length-r.at > t.room && r.flowsLocked(false) < t.flows
 	switch {
 	case t.settled || full:
 		t.measured = measure{}
@@ -211,9 +212,10 @@ func (t *train) paceLocked(r *Reader) {
 }
 
 // lengthLocked is how long a segment at pos should be: they share the room, and get shorter towards the end of the file, so that
-// all flows come to it at about the same time.
+// all flows come to it at about the same time. One share is left for the segment that follows the oldest, which the reader has
+// not left behind yet: without it a flow would stand idle each time.
 func (t *train) lengthLocked(r *Reader, pos int64) int64 {
-	most := min(maxSegment, min(t.room, r.size-pos)/int64(t.flows))
+	most := min(maxSegment, min(t.room, r.size-pos)/int64(t.flows+1))
 	return max(minSegment, most/blocks.ChunkSize*blocks.ChunkSize)
 }
 

@@ -87,6 +87,35 @@ func TestFlowsThatAreCapped(t *testing.T) {
 	}
 }
 
+// All flows that help are found and used, however little memory they share: none stands idle because the segments of the others fill
+// it. Each segment takes a moment to begin, which on a fast line counts.
+func TestFlowsThatShareLittle(t *testing.T) {
+	for _, c := range []struct {
+		limit int64
+		flow  float64
+		size  int64
+		least float64
+	}{{16 * mib, mb, 48 * mib, 4}, {56 * mib, mb, 48 * mib, 4}, {32 * mib, 6 * mb, 200 * mib, 3.6}, {56 * mib, 6 * mb, 200 * mib, 3.9}} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := newServer(c.size)
+			srv.conns = maxFlows
+			(&cable{flow: c.flow}).throttle(srv)
+			carry := srv.before
+			srv.before = func(d *download) {
+				if d.pos == d.o.Offset {
+					time.Sleep(100 * time.Millisecond)
+				}
+				carry(d)
+			}
+			g := newRig(t, srv, c.limit, exact(srv.size))
+			ratio := float64(srv.size) / c.flow / g.readAll().Seconds()
+			if flows, _ := g.line.ask(time.Now()); ratio < c.least || flows < 4 {
+				t.Errorf("%d MiB of memory: %.2f times one flow of %.0f MB/s, %d proven", c.limit/mib, ratio, c.flow/mb, flows)
+			}
+		})
+	}
+}
+
 // What is known of the line shortens the proof for the next file.
 func TestFlowsOfTheNextFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

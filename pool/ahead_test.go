@@ -1,0 +1,128 @@
+package pool
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// small is a file that is fetched whole for nobody in particular.
+var small = DownloadOptions{Length: -1, Size: 7, Background: true}
+
+// fetchAhead begins n downloads that keep their connections until they are closed.
+func fetchAhead(t *testing.T, e *env, n int, o DownloadOptions) []Download {
+	t.Helper()
+	var all []Download
+	for range n {
+		d, err := e.Download(e.ctx, "/f", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// Small files are fetched ahead over all connections. A caller gets one of them when none is free for too long.
+func TestShortWorkAheadUsesAllConnections(t *testing.T) {
+	f := newFake(t)
+	f.put("/f", "content")
+	e := connectFake(t, f)
+	var all []Download
+	pressed := 0
+	o := small
+	o.OnPressure = func() {
+		pressed++
+		all[0].Close() // which one asks does not matter here
+	}
+	all = fetchAhead(t, e, defaultMaxConns, o)
+	if s := e.Stats().Connections; s.Busy != defaultMaxConns || s.Open != defaultMaxConns {
+		t.Errorf("connections %+v", s)
+	}
+	if _, err := e.Stat(e.ctx, "/f"); err != nil || pressed != 1 {
+		t.Errorf("a dialogue: %v, %d asked to make room", err, pressed)
+	}
+	for _, d := range all {
+		d.Close()
+	}
+}
+
+// One connection is left for callers where what is short turned out to be long, whether it is over or still under way.
+func TestWorkAheadThatIsNotShortLeavesOne(t *testing.T) {
+	for what, over := range map[string]bool{"over": true, "under way": false} {
+		t.Run(what, func(t *testing.T) {
+			f := newFake(t)
+			f.put("/f", "content")
+			e := newFakePool(t, f)
+			clock := useClock(e.Pool)
+			if err := e.Connect(e.ctx); err != nil {
+				t.Fatal(err)
+			}
+			all := fetchAhead(t, e, 1, small)
+			clock.move(10 * time.Second)
+			if over {
+				all[0].Close()
+				eventually(t, e, func(s Stats) bool { return s.Connections.Busy == 0 })
+				all = nil
+			}
+			all = append(all, fetchAhead(t, e, defaultMaxConns-1-len(all), small)...)
+			if _, err := e.Download(soon(t), "/f", small); err == nil {
+				t.Error("it took the last connection")
+			}
+			if _, err := e.Stat(e.ctx, "/f"); err != nil || e.Stats().Pressures != 0 {
+				t.Errorf("a dialogue: %v, %d asked to make room", err, e.Stats().Pressures)
+			}
+			for _, d := range all {
+				d.Close()
+			}
+		})
+	}
+}
+
+// A listing that nobody waits for is given up when somebody waits for its connection, and the connection lives on.
+func TestListingAheadGivesWay(t *testing.T) {
+	f := newFake(t)
+	f.put("/f", "content")
+	f.put("/big", "content")
+	e := connectFake(t, f, func(c *Config) { c.MaxConns = 2 })
+	begun, more := make(chan struct{}), make(chan struct{})
+	f.script(func(c *fakeConn, verb, _ string) bool {
+		if verb != "MLSD" {
+			return false
+		}
+		d := c.data()
+		if d == nil {
+			return true
+		}
+		fmt.Fprint(d, "type=file;size=1;modify=20200101000000; a\r\n")
+		close(begun)
+		<-more
+		fmt.Fprint(d, "type=file;size=1;modify=20200101000000; b\r\n")
+		_, _ = d.Read(make([]byte, 1)) // until the client hangs up
+		d.Close()
+		c.say("426 cut off")
+		return true
+	})
+	listed := make(chan error)
+	go func() {
+		_, err := e.List(Ahead(e.ctx), "/")
+		listed <- err
+	}()
+	<-begun
+	d := held(t, e, DownloadOptions{}) // has no way to make room
+	stat := make(chan error)
+	go func() {
+		_, err := e.Stat(e.ctx, "/f")
+		stat <- err
+	}()
+	eventually(t, e, func(s Stats) bool { return s.Pressures == 1 })
+	close(more)
+	wantKind(t, "the listing", <-listed, KindLimit)
+	if err := <-stat; err != nil {
+		t.Errorf("the dialogue that waited: %v", err)
+	}
+	d.Close()
+	if n := e.Stats().Errors; len(n) != 0 || f.connections() != 2 {
+		t.Errorf("counted as errors: %v; %d connections were made", n, f.connections())
+	}
+}
