@@ -307,7 +307,9 @@ func (n *node) setAttrsAt(ctx context.Context, a pool.Attrs) error {
 		}
 	}
 	if err := set(); err != nil {
-		s.cfg.Cache.Forget(path)
+		if both := a.Mode != nil && a.ModTime != nil; both || pool.KindOf(err) != pool.KindUnsupported {
+			s.cfg.Cache.Forget(path) // nobody knows what is there now; what the server cannot do alone it has not done
+		}
 		return err
 	}
 	if n.dir != nil && a.ModTime != nil {

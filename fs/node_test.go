@@ -195,6 +195,24 @@ func TestMkdirLearnsTheModeOfNewFolders(t *testing.T) {
 	}
 }
 
+// What the server cannot do leaves what is known as it is; any other failure does not.
+func TestSetattrRefused(t *testing.T) {
+	for kind, stays := range map[pool.Kind]bool{pool.KindUnsupported: true, pool.KindRefused: false} {
+		s, r := newTestServerOver(t, Config{})
+		r.put("/d", pool.Entry{Type: pool.TypeDir})
+		d := mustLookup(t, s.root, "d")
+		r.refuse = map[string]pool.Kind{"setattrs": kind}
+		in := &fuse.SetAttrIn{}
+		in.Valid, in.Mtime = fuse.FATTR_MTIME, 1_000_000_000
+		if errno := d.Setattr(quiet(), nil, in, &fuse.AttrOut{}); errno == 0 {
+			t.Errorf("%v: no error", kind)
+		}
+		if _, fresh := s.cfg.Cache.Peek("/d"); fresh != stays {
+			t.Errorf("%v: known afterwards: %v, want %v", kind, fresh, stays)
+		}
+	}
+}
+
 func TestSetattr(t *testing.T) {
 	s, r := newTestServerOver(t, Config{UID: 5, GID: 6})
 	r.put("/f", pool.Entry{Mode: 0o644, HasMode: true})
