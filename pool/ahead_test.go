@@ -126,3 +126,46 @@ func TestListingAheadGivesWay(t *testing.T) {
 		t.Errorf("counted as errors: %v; %d connections were made", n, f.connections())
 	}
 }
+
+// One that gets no further gives way as well: a server whose data stands still leaves its dialogues alone.
+func TestListingAheadThatStandsStillGivesWay(t *testing.T) {
+	f := newFake(t)
+	f.put("/f", "content")
+	e := connectFake(t, f, func(c *Config) { c.MaxConns = manyConns })
+	still := make(chan struct{})
+	begun := make(chan struct{}, 100)
+	f.script(func(c *fakeConn, verb, _ string) bool {
+		if verb != "MLSD" {
+			return false
+		}
+		d := c.data()
+		begun <- struct{}{}
+		<-still
+		if d != nil {
+			d.Close()
+		}
+		return c.cut()
+	})
+	listed := make(chan error, manyConns)
+	for range manyConns {
+		go func() {
+			_, err := e.List(Ahead(e.ctx), "/")
+			listed <- err
+		}()
+	}
+	for range manyConns {
+		<-begun
+	}
+	if _, err := e.Stat(e.ctx, "/f"); err != nil {
+		t.Errorf("a dialogue: %v", err)
+	}
+	wantKind(t, "the listing", <-listed, KindLimit)
+	if n := e.Stats().Errors; len(n) != 0 {
+		t.Errorf("counted as errors: %v", n)
+	}
+	f.script(nil)
+	close(still)
+	for range manyConns - 1 {
+		<-listed
+	}
+}

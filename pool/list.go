@@ -56,7 +56,7 @@ func (p *Pool) listOnce(ctx context.Context, op, dir string) (*Listing, error) {
 	var l *Listing
 	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx), data: p.server().mlst}
 	if claim.ahead {
-		claim.press = func() { b.unwanted.Store(true) }
+		claim.press = b.giveWay
 	}
 	c, err := p.borrow(b, call{op: op, path: dir, claim: claim}, func(_ context.Context, c *conn) (err error) {
 		if p.server().mlst {
@@ -269,7 +269,10 @@ func (p *Pool) readLinesOf(b *budget, c *conn, req session.TransferRequest, each
 	defer stop()
 	if err := eachLine(&progressReader{d, b}, maxListing, each); err != nil {
 		d.Abort()
-		if errors.Is(err, errEndless) || errors.Is(err, errNoSpare) {
+		if b.unwanted.Load() {
+			return nil, noSpare()
+		}
+		if errors.Is(err, errEndless) {
 			return nil, err
 		}
 		if cause := b.ctx.Err(); cause != nil {

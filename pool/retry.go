@@ -51,6 +51,15 @@ func (p *Pool) newBudget(ctx context.Context) *budget {
 // progress starts the time anew.
 func (b *budget) progress() { b.timer.Reset(b.bound) }
 
+// grudging is how long work ahead that is not wanted any more may go on without getting further.
+const grudging = 500 * time.Millisecond
+
+// giveWay ends work ahead with its next bytes, so that the connection lives, or without it when none come.
+func (b *budget) giveWay() {
+	b.unwanted.Store(true)
+	time.AfterFunc(grudging, func() { b.cancel(noSpare()) })
+}
+
 func (b *budget) end() {
 	b.timer.Stop()
 	b.cancel(context.Canceled)
@@ -98,7 +107,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 			fresh = true
 			p.retireAll()
 		case reuse:
-		case notSent(err), said(err), errors.Is(err, errEndless), !lost && !dataFailed(err):
+		case notSent(err), said(err), errors.Is(err, errEndless), errors.Is(err, errNoSpare), !lost && !dataFailed(err):
 			if doubt { // what an attempt had sent before it was lost may have been read behind the look at what became of it
 				if done, serr := cl.settle(b.ctx); done {
 					return p.settled(b, cl, serr)
