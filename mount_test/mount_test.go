@@ -132,17 +132,23 @@ func (m *mnt) start(args []string) {
 	for !m.works() {
 		select {
 		case err := <-m.exited:
-			m.ended = true
-			m.t.Fatalf("mount ended: %v\n%s", err, m.output())
+			m.neverWas("mount ended: %v\n%s", err, m.output())
 		case <-time.After(5 * time.Millisecond): // in the foreground nothing tells when it is ready
 		}
 		if time.Now().After(deadline) {
 			_ = m.cmd.Process.Signal(syscall.SIGQUIT)
 			<-m.exited
-			m.ended = true
-			m.t.Fatalf("no mount after %v\n%s", mountTimeout, m.output())
+			m.neverWas("no mount after %v\n%s", mountTimeout, m.output())
 		}
 	}
+}
+
+// neverWas ends the test over a mount whose process has ended before it was there.
+func (m *mnt) neverWas(format string, args ...any) {
+	m.t.Helper()
+	m.ended = true
+	m.watchdog.Stop()
+	m.t.Fatalf(format, args...)
 }
 
 // works says whether the mount is there and answers on its control socket.
