@@ -178,7 +178,11 @@ func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 	return &Error{Kind: kind, Err: errBusy}
 }
 
-// alive asks a connection that was silent for long. The question is short, so that there is time for another connection.
+// checkTime is how long an idle connection that is asked may take to answer: so short that an operation which waits for it
+// has time for another connection.
+func (p *Pool) checkTime() time.Duration { return min(checkBound, p.cfg.Timeout/3) }
+
+// alive asks a connection that was silent for long.
 func (p *Pool) alive(ctx context.Context, c *conn) bool {
 	p.mu.Lock()
 	stale := c.stale(p.now())
@@ -186,7 +190,7 @@ func (p *Pool) alive(ctx context.Context, c *conn) bool {
 	if !stale {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(checkBound, p.cfg.Timeout/3))
+	ctx, cancel := context.WithTimeout(ctx, p.checkTime())
 	defer cancel()
 	return c.s.KeepAlive(ctx) == nil && p.proved(c)
 }

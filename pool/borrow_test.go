@@ -412,22 +412,30 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
-// A connection that was silent for long is asked before it is used, and replaced when it does not answer.
+// A connection that was silent for long is asked before it is used, and replaced when it does not answer: whether the caller
+// asks it or the janitor, whose question the caller waits for.
 func TestOldConnectionIsAsked(t *testing.T) {
-	f := newFake(t)
-	f.put("/f", "content")
-	e := newFakePool(t, f, func(c *Config) { c.Timeout = 2 * time.Second })
-	clock := useClock(e.Pool)
-	if err := e.Connect(e.ctx); err != nil {
-		t.Fatal(err)
-	}
-	f.script(func(c *fakeConn, _, _ string) bool { return c.n == 1 }) // frozen from now on
-	clock.move(trustFor + time.Second)
-	if _, err := e.Stat(e.ctx, "/f"); err != nil {
-		t.Error(err)
-	}
-	if n := f.connections(); n != 2 {
-		t.Errorf("%d connections were made, want 2", n)
+	for who, ask := range map[string]func(*Pool){"caller": func(*Pool) {}, "janitor": (*Pool).poke} {
+		t.Run(who, func(t *testing.T) {
+			f := newFake(t)
+			f.put("/f", "content")
+			e := newFakePool(t, f, func(c *Config) { c.Timeout = 3 * time.Second })
+			clock := useClock(e.Pool)
+			if err := e.Connect(e.ctx); err != nil {
+				t.Fatal(err)
+			}
+			f.script(func(c *fakeConn, _, _ string) bool { return c.n == 1 }) // frozen from now on
+			clock.move(trustFor + time.Second)
+			if ask(e.Pool); who == "janitor" {
+				eventually(t, e, func(s Stats) bool { return s.Commands["NOOP"] == 1 })
+			}
+			if _, err := e.Stat(e.ctx, "/f"); err != nil {
+				t.Error(err)
+			}
+			if n := f.connections(); n != 2 {
+				t.Errorf("%d connections were made, want 2", n)
+			}
+		})
 	}
 }
 

@@ -15,7 +15,7 @@ const (
 	// trustFor is how long a connection that answered is believed to be alive. Longer than keepAlive: only a machine that
 	// was suspended, or a server that stopped answering, makes a connection older.
 	trustFor = 40 * time.Second
-	// checkBound is how long the answer of an old connection is waited for before another is made.
+	// checkBound is how long the answer of an idle connection is waited for at most before another is made.
 	checkBound = 5 * time.Second
 )
 

@@ -136,7 +136,7 @@ func (p *Pool) serveLocked(c *conn, d duty) bool {
 }
 
 func (p *Pool) serve(c *conn, d duty) {
-	bound := min(checkBound, p.cfg.Timeout)
+	bound := p.checkTime()
 	if d == prepareIt {
 		bound = min(spareBound, p.cfg.Timeout)
 	}
