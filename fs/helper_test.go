@@ -166,6 +166,21 @@ func (r *fakeRemote) MkdirMode(ctx context.Context, path string, mode uint32) (b
 	return true, nil
 }
 
+func (r *fakeRemote) MkdirTold(ctx context.Context, path string, mode uint32) (*pool.Entry, bool, error) {
+	if err := r.Mkdir(ctx, path); err != nil {
+		return nil, false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	told := r.objects[path]
+	if r.modesAtOnce {
+		e := told
+		e.Mode = mode
+		r.objects[path] = e
+	}
+	return &told, r.modesAtOnce, nil
+}
+
 func (r *fakeRemote) Rmdir(_ context.Context, path string) error {
 	return r.change("rmdir", path, func() { delete(r.objects, r.at(path)) })
 }

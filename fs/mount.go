@@ -25,6 +25,7 @@ type Remote interface {
 	Stat(ctx context.Context, path string) (pool.Entry, error)
 	Mkdir(ctx context.Context, path string) error
 	MkdirMode(ctx context.Context, path string, mode uint32) (set bool, err error)
+	MkdirTold(ctx context.Context, path string, mode uint32) (told *pool.Entry, set bool, err error)
 	Rmdir(ctx context.Context, path string) error
 	Remove(ctx context.Context, path string) error
 	Rename(ctx context.Context, from, to string) error

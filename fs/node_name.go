@@ -231,7 +231,7 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 // with the mode it chose: stat(2) tells the truth.
 func (s *Server) mkdir(ctx context.Context, path, name string, mode uint32) (pool.Entry, error) {
 	usual := s.folderMode.Load()
-	set, err := s.makeFolder(ctx, path, mode, usual)
+	told, set, err := s.makeFolder(ctx, path, mode, usual)
 	if err != nil {
 		if !notFound(err) {
 			s.cfg.Cache.Forget(path)
@@ -243,12 +243,10 @@ func (s *Server) mkdir(ctx context.Context, path, name string, mode uint32) (poo
 		s.cfg.Cache.MadeDir(path, e)
 		return e, nil
 	}
-	if usual == nil {
-		if told, err := s.cfg.Remote.Stat(ctx, path); err == nil && told.Type == pool.TypeDir {
-			told.Name = name
-			e, usual = told, &pool.Entry{Mode: told.Mode & 0o777, HasMode: told.HasMode}
-			s.folderMode.Store(usual)
-		}
+	if told != nil {
+		told.Name = name
+		e, usual = *told, &pool.Entry{Mode: told.Mode & 0o777, HasMode: told.HasMode}
+		s.folderMode.Store(usual)
 	}
 	if usual != nil {
 		e.Mode, e.HasMode = usual.Mode, usual.HasMode
@@ -266,12 +264,18 @@ func (s *Server) mkdir(ctx context.Context, path, name string, mode uint32) (poo
 	return e, nil
 }
 
-// makeFolder makes a folder, with its mode at once where usual, the one that folders get by themselves, is known to be another.
-func (s *Server) makeFolder(ctx context.Context, path string, mode uint32, usual *pool.Entry) (set bool, err error) {
-	if s.cfg.HasUmask || usual == nil || usual.HasMode && usual.Mode == mode {
-		return false, s.cfg.Remote.Mkdir(ctx, path)
+// makeFolder makes a folder, with its mode at once where usual, the one that folders get by themselves, is another or not known.
+// told is what the server says of the first one ahead of that, if it does.
+func (s *Server) makeFolder(ctx context.Context, path string, mode uint32, usual *pool.Entry) (told *pool.Entry, set bool, err error) {
+	switch {
+	case s.cfg.HasUmask || usual != nil && usual.HasMode && usual.Mode == mode:
+		err = s.cfg.Remote.Mkdir(ctx, path)
+	case usual == nil:
+		return s.cfg.Remote.MkdirTold(ctx, path, mode)
+	default:
+		set, err = s.cfg.Remote.MkdirMode(ctx, path, mode)
 	}
-	return s.cfg.Remote.MkdirMode(ctx, path, mode)
+	return nil, set, err
 }
 
 // Symlink implements symlink(2).

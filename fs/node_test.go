@@ -195,6 +195,28 @@ func TestMkdirLearnsTheModeOfNewFolders(t *testing.T) {
 	}
 }
 
+// The first folder tells what mode folders get by themselves, however it gets its own.
+func TestMkdirLearnsTheModeOfTheFirstFolder(t *testing.T) {
+	for _, atOnce := range []bool{true, false} {
+		s, r := newTestServerOver(t, Config{})
+		r.modesAtOnce = atOnce
+		var out fuse.EntryOut
+		_, errno := s.root.Mkdir(quiet(), "private", 0o700, &out)
+		wantErrno(t, "mkdir", errno, 0)
+		if atOnce {
+			wantCalls(t, r, "mkdir /private")
+		} else {
+			wantCalls(t, r, "mkdir /private", "setattrs /private")
+		}
+		if e := r.objects["/private"]; out.Mode&0o7777 != 0o700 || e.Mode != 0o700 {
+			t.Errorf("at once %v: mode %o, %o on the server; want 700", atOnce, out.Mode&0o7777, e.Mode)
+		}
+		if usual := s.folderMode.Load(); usual == nil || usual.Mode != 0o755 {
+			t.Errorf("at once %v: usual mode %v, want 755", atOnce, usual)
+		}
+	}
+}
+
 // What the server cannot do leaves what is known as it is; any other failure does not.
 func TestSetattrRefused(t *testing.T) {
 	for kind, stays := range map[pool.Kind]bool{pool.KindUnsupported: true, pool.KindRefused: false} {

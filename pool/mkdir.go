@@ -13,34 +13,115 @@ func (p *Pool) Mkdir(ctx context.Context, name string) error {
 	})
 }
 
+// usualFolderMode is what most servers give a new folder by themselves.
+const usualFolderMode = 0o755
+
 // MkdirMode is Mkdir of a folder that is to have the permission bits mode. set tells whether it has them already: in the same round
-// trip, where the server is known to change modes and to tell of them. Otherwise SetAttrs has to see to it.
+// trip, where the server can change modes and tells of them. Otherwise SetAttrs has to see to it.
 //
 // FTP has no condition between commands, so a folder that another host made at that name is given the mode as well. Its own is
 // asked for ahead, in the same flight, and given back.
 func (p *Pool) MkdirMode(ctx context.Context, name string, mode uint32) (set bool, err error) {
-	method := p.memory.get().Chmod
-	if method == "" || p.settable(true, Attrs{Mode: &mode}) != nil || !p.server().has("MLST", "unix.mode") {
+	m := p.madeAtOnce(mode)
+	if m.method == "" {
 		return false, p.Mkdir(ctx, name)
 	}
-	err = p.mkdir(ctx, name, func(ctx context.Context, c *conn, abs string) error {
-		set = false
-		look, make, change := "MLST "+abs, "MKD "+abs, method.command(abs, mode)
-		replies, err := c.flight(ctx, look, make, change)
-		if err != nil {
-			return err
+	err = p.mkdir(ctx, name, m.run)
+	return m.set && err == nil, err
+}
+
+// MkdirTold is MkdirMode where it is not known yet which mode folders get by themselves. told is what the server said of
+// the new one ahead of the change of its mode, nil if it said nothing. A mode that is most likely the folder's own is not set.
+func (p *Pool) MkdirTold(ctx context.Context, name string, mode uint32) (told *Entry, set bool, err error) {
+	if !p.server().mlst {
+		if err := p.Mkdir(ctx, name); err != nil {
+			return nil, false, err
 		}
-		changed := replies[2].OK()
-		if err := refused(make, replies[1]); err != nil {
-			if changed {
-				p.giveModeBack(ctx, c, abs, method, readMLST(look, replies[0]))
-			}
-			return err
+		if e, err := p.Stat(ctx, name); err == nil && e.Type == TypeDir {
+			told = &e
 		}
-		set = changed
-		return nil
-	})
-	return set && err == nil, err
+		return told, false, nil
+	}
+	m := p.madeAtOnce(mode)
+	m.tell = true
+	if mode == usualFolderMode {
+		m.method = ""
+	}
+	if err := p.mkdir(ctx, name, m.run); err != nil {
+		return nil, false, err
+	}
+	if m.told != nil {
+		m.told.Name = nameOf(name)
+	}
+	return m.told, m.set, nil
+}
+
+// madeAtOnce is a folder that is made, told of and given its mode in one flight.
+type madeAtOnce struct {
+	p      *Pool
+	mode   uint32
+	method modeMethod // "": the mode is left alone
+	tell   bool       // what the server made of it is asked for
+
+	told *Entry
+	set  bool
+}
+
+// madeAtOnce says how a mode is set in the flight that makes the folder. A method that nobody has tried yet does no harm: a server
+// without it refuses.
+func (p *Pool) madeAtOnce(mode uint32) *madeAtOnce {
+	m := &madeAtOnce{p: p, mode: mode}
+	methods := p.modeMethods()
+	if len(methods) > 0 && p.settable(true, Attrs{Mode: &mode}) == nil && p.server().has("MLST", "unix.mode") {
+		m.method = methods[0]
+	}
+	return m
+}
+
+func (m *madeAtOnce) run(ctx context.Context, c *conn, abs string) error {
+	m.told, m.set = nil, false
+	look, make, change := "MLST "+abs, "MKD "+abs, m.method.command(abs, m.mode)
+	var cmds []string
+	if m.method != "" {
+		cmds = append(cmds, look)
+	}
+	made := len(cmds)
+	cmds = append(cmds, make)
+	if m.tell {
+		cmds = append(cmds, look)
+	}
+	if m.method != "" {
+		cmds = append(cmds, change)
+	}
+	replies, err := c.flight(ctx, cmds...)
+	if err != nil {
+		return err
+	}
+	changed := m.method != "" && replies[len(replies)-1].OK()
+	if changed {
+		m.p.learnMode(m.method)
+	}
+	if err := refused(make, replies[made]); err != nil {
+		if changed {
+			m.p.giveModeBack(ctx, c, abs, m.method, readMLST(look, replies[0]))
+		}
+		return err
+	}
+	m.set = changed
+	if m.tell {
+		m.read(readMLST(look, replies[made+1]))
+	}
+	return nil
+}
+
+// read takes what was told of the new folder.
+func (m *madeAtOnce) read(a answer) {
+	if m.p.server().linksLie {
+		a.unmaskFolder()
+	}
+	if a.refused == nil && !a.unclear && a.entry.Type == TypeDir {
+		m.told = &a.entry
+	}
 }
 
 // giveModeBack undoes what MkdirMode did to somebody else's object; was is what was there ahead of it. The mode told of a

@@ -256,7 +256,7 @@ func TestRoundTrips(t *testing.T) {
 func TestMkdirMode(t *testing.T) {
 	forReal(t, func(t *testing.T, e *env) {
 		atOnce := e.server().has("MLST", "unix.mode")
-		for i, want := range []bool{false, atOnce, atOnce} { // the first finds out how modes are set
+		for i, want := range []bool{atOnce, atOnce} {
 			name := "/d" + itoa(int64(i))
 			before := e.Stats().Waits
 			set, err := e.MkdirMode(e.ctx, name, 0o710)
@@ -274,24 +274,64 @@ func TestMkdirMode(t *testing.T) {
 			}
 			wantMode(t, e, name, 0o710)
 		}
-		mkdir(t, e, "folder")
-		mkdir(t, e, "open")
-		write(t, e, "file", "x")
-		others := map[string]os.FileMode{"folder": 0o755, "open": 0o777, "d1": 0o710, "file": 0o640}
-		for name, mode := range others {
-			if err := os.Chmod(filepath.Join(e.root, name), mode); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for name, mode := range others {
-			set, err := e.MkdirMode(e.ctx, "/"+name, 0o700)
-			wantKind(t, name, err, KindExists)
-			if set {
-				t.Errorf("%s: set", name)
-			}
-			wantMode(t, e, name, mode)
-		}
+		theirsStay(t, e, func(name string) (bool, error) { return e.MkdirMode(e.ctx, name, 0o700) })
 	})
+}
+
+// TestMkdirTold: the first folder of a mount costs no more round trips than the others.
+func TestMkdirTold(t *testing.T) {
+	forReal(t, func(t *testing.T, e *env) {
+		atOnce := e.server().has("MLST", "unix.mode")
+		for i, c := range []struct {
+			name string
+			mode uint32
+			set  bool
+		}{{"/usual", 0o755, false}, {"/d1", 0o710, atOnce}, {"/again", 0o710, atOnce}} {
+			before := e.Stats()
+			told, set, err := e.MkdirTold(e.ctx, c.name, c.mode)
+			after := e.Stats()
+			if err != nil || set != c.set || told == nil || told.Type != TypeDir || "/"+told.Name != c.name || told.HasMode && told.Mode != 0o755 {
+				t.Fatalf("%s: set: %v, told: %+v, %v", c.name, set, told, err)
+			}
+			if waits := after.Waits - before.Waits; i > 0 && waits > 1 && e.server().mlst {
+				t.Errorf("%s: %d round trips", c.name, waits)
+			}
+			if changed := after.Commands["SITE CHMOD"] > before.Commands["SITE CHMOD"]; changed != c.set {
+				t.Errorf("%s: mode set %v, want %v", c.name, changed, c.set)
+			}
+			want := os.FileMode(0o755)
+			if c.set {
+				want = os.FileMode(c.mode)
+			}
+			wantMode(t, e, c.name, want)
+		}
+		theirsStay(t, e, func(name string) (bool, error) {
+			_, set, err := e.MkdirTold(e.ctx, name, 0o700)
+			return set, err
+		})
+	})
+}
+
+// theirsStay makes folders at names that another host has taken.
+func theirsStay(t *testing.T, e *env, make func(name string) (set bool, err error)) {
+	t.Helper()
+	mkdir(t, e, "folder")
+	mkdir(t, e, "open")
+	write(t, e, "file", "x")
+	others := map[string]os.FileMode{"folder": 0o755, "open": 0o777, "d1": 0o710, "file": 0o640}
+	for name, mode := range others {
+		if err := os.Chmod(filepath.Join(e.root, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, mode := range others {
+		set, err := make("/" + name)
+		wantKind(t, name, err, KindExists)
+		if set {
+			t.Errorf("%s: set", name)
+		}
+		wantMode(t, e, name, mode)
+	}
 }
 
 // wantMode checks a mode on the server's disk.

@@ -18,6 +18,7 @@ type Server interface {
 	List(ctx context.Context, dir string) (*pool.Listing, error)
 	Mkdir(ctx context.Context, path string) error
 	MkdirMode(ctx context.Context, path string, mode uint32) (set bool, err error)
+	MkdirTold(ctx context.Context, path string, mode uint32) (told *pool.Entry, set bool, err error)
 	Rmdir(ctx context.Context, path string) error
 	Remove(ctx context.Context, path string) error
 	Rename(ctx context.Context, from, to string) error
