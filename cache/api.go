@@ -33,6 +33,9 @@ type WalkOptions struct {
 	// question at once where it would have to queue or keep others waiting: a caller who meanwhile waits for the answer
 	// asks again without the mark.
 	Background func(context.Context) context.Context
+	// Aside is Background for a listing that nobody is going to wait for before it is there, beside a program that goes on
+	// asking: it should take nothing away from that. nil: Background.
+	Aside func(context.Context) context.Context
 }
 
 // Stats are counters since the start and, for the first three, what is there now.

@@ -61,6 +61,9 @@ func New(src Source, o Options) *Cache {
 	if o.Walk.Background == nil {
 		o.Walk.Background = func(ctx context.Context) context.Context { return ctx }
 	}
+	if o.Walk.Aside == nil {
+		o.Walk.Aside = o.Walk.Background
+	}
 	// The budget is ours and counts bytes: the library's own limit, of items, is never reached.
 	lru, err := simplelru.NewLRU[*node, struct{}](1<<31-1, nil)
 	if err != nil {

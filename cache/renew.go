@@ -46,7 +46,7 @@ func (c *Cache) renewLocked(w want) {
 		return
 	}
 	c.beside++
-	c.launchLocked(c.o.Walk.Background(context.Background()), q, nil, true).renews = true
+	c.launchLocked(c.o.Walk.Aside(context.Background()), q, nil, true).renews = true
 }
 
 // worthwhile tells whether a listing saves more than it costs. Of a large folder it does when the one before has answered so many

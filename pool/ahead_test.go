@@ -169,3 +169,31 @@ func TestListingAheadThatStandsStillGivesWay(t *testing.T) {
 		<-listed
 	}
 }
+
+// What is done aside of a program leaves the only connection to it, where another one can be made.
+func TestListingAsideLeavesTheOnlyConnection(t *testing.T) {
+	for what, c := range map[string]struct {
+		refused bool // the server lets nobody else in
+		open    int
+	}{"another can be made": {false, 2}, "nobody else is let in": {true, 1}} {
+		t.Run(what, func(t *testing.T) {
+			f := newFake(t)
+			f.put("/f", "content")
+			e := connectFake(t, f)
+			if c.refused {
+				f.mu.Lock()
+				f.greet = func(int) string { return "421 Too many users" }
+				f.mu.Unlock()
+			}
+			if l, err := e.List(Aside(e.ctx), "/"); err != nil && (!c.refused || KindOf(err) != KindLimit) || err == nil && len(l.Entries) != 1 {
+				t.Errorf("%+v, %v", l, err)
+			}
+			if open := e.Stats().Connections.Open; open != c.open {
+				t.Errorf("%d connections, want %d", open, c.open)
+			}
+			if _, err := e.Stat(e.ctx, "/f"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -41,6 +41,16 @@ var (
 // would take a connection that others may need soon, or wait for one of theirs. Its round trips count as background.
 func Ahead(ctx context.Context) context.Context { return wire.Background(ctx) }
 
+type asideKey struct{}
+
+// Aside is Ahead for what nobody is about to wait for, beside a program that sends one command after the other. It leaves the only
+// connection that there is to the program: another one is made.
+func Aside(ctx context.Context) context.Context {
+	return context.WithValue(Ahead(ctx), asideKey{}, true)
+}
+
+func isAside(ctx context.Context) bool { return ctx.Value(asideKey{}) != nil }
+
 // laneOf gives the lane of a dialogue.
 func laneOf(ctx context.Context) lane {
 	if wire.IsBackground(ctx) {
@@ -55,6 +65,7 @@ type claim struct {
 	press func() // how to ask the future holder to make room; nil: it cannot
 	first bool   // a failed connect is the answer, do not wait for a better time
 	ahead bool   // fails rather than wait while others need the connections
+	aside bool   // leaves the only connection alone
 	data  bool   // a transfer: a connection with its data channel made ahead is as good as two round trips
 }
 
@@ -252,6 +263,9 @@ func (p *Pool) pumpLocked() {
 			continue
 		}
 		switch {
+		case ok && w.aside && len(p.conns) == 1 && dials < more: // a login later there are two
+			held[w.lane]++
+			dials++
 		case ok:
 			held[w.lane]++
 			if c := p.takeIdleLocked(now, w.data); c != nil {
