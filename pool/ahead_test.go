@@ -27,7 +27,11 @@ func fetchAhead(t *testing.T, e *env, n int, o DownloadOptions) []Download {
 func TestShortWorkAheadUsesAllConnections(t *testing.T) {
 	f := newFake(t)
 	f.put("/f", "content")
-	e := connectFake(t, f)
+	e := newFakePool(t, f)
+	clock := useClock(e.Pool) // it stands: what is ahead is short however slow the machine is
+	if err := e.Connect(e.ctx); err != nil {
+		t.Fatal(err)
+	}
 	var all []Download
 	pressed := 0
 	o := small
@@ -39,7 +43,15 @@ func TestShortWorkAheadUsesAllConnections(t *testing.T) {
 	if s := e.Stats().Connections; s.Busy != defaultMaxConns || s.Open != defaultMaxConns {
 		t.Errorf("connections %+v", s)
 	}
-	if _, err := e.Stat(e.ctx, "/f"); err != nil || pressed != 1 {
+	told := make(chan error)
+	go func() {
+		_, err := e.Stat(e.ctx, "/f")
+		told <- err
+	}()
+	eventually(t, e, func(s Stats) bool { return s.Waiting == 1 })
+	clock.move(pressAfter)
+	e.poke()
+	if err := <-told; err != nil || pressed != 1 {
 		t.Errorf("a dialogue: %v, %d asked to make room", err, pressed)
 	}
 	for _, d := range all {
