@@ -85,6 +85,13 @@ func (f *fake) script(on func(c *fakeConn, verb, arg string) bool) {
 	f.on = on
 }
 
+// note puts a command into the log.
+func (f *fake) note(line string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log = append(f.log, strings.TrimRight(line, "\r\n"))
+}
+
 // sent counts a command in the log.
 func (f *fake) sent(prefix string) (n int) {
 	f.mu.Lock()
@@ -176,9 +183,9 @@ func (c *fakeConn) serve() {
 			return
 		}
 		verb, arg, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		c.f.note(line)
 		c.f.mu.Lock()
 		on := c.f.on
-		c.f.log = append(c.f.log, strings.TrimRight(line, "\r\n"))
 		c.f.mu.Unlock()
 		if on != nil && on(c, verb, arg) {
 			continue

@@ -41,9 +41,8 @@ type Pool struct {
 	finsFailed atomic.Int32
 	// bareEnds counts listings that ended without a close_notify before one with it was seen.
 	bareEnds atomic.Int32
-	// outOfTurn: a server that seemed to queue commands behind an upload does not.
-	outOfTurn atomic.Bool
-	password  atomic.Pointer[string] // of the latest login, to hide it in what servers say
+	turns    turns                  // of what is asked behind uploads
+	password atomic.Pointer[string] // of the latest login, to hide it in what servers say
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
 	ctx    context.Context

@@ -25,7 +25,9 @@ type serverInfo struct {
 	pureFTPd bool // creates other names than it was told
 	// vsftpd reads no command during a transfer, says 226 of an upload only when its own end of the data channel was
 	// acknowledged, and sets no time of a folder.
-	vsftpd     bool
+	vsftpd bool
+	// proftpd reads commands during a transfer, and answers those that need no data channel.
+	proftpd    bool
 	tlsVersion uint16
 	rang       bool // RANG a b: a RETR ends by itself (draft-bryan-ftp-range)
 }
@@ -42,6 +44,7 @@ func newServerInfo(address, root string, info session.Info) *serverInfo {
 	_, s.linksLie = info.Features["MFF"]
 	s.pureFTPd = strings.Contains(info.Greeting, "Pure-FTPd") || strings.Contains(strings.ToLower(facts), "sizd")
 	s.vsftpd = strings.Contains(info.Greeting, "(vsFTPd ")
+	s.proftpd = strings.Contains(info.Greeting, "ProFTPD")
 	s.rang = strings.HasPrefix(strings.ToUpper(info.Features["RANG"]), "STREAM")
 	s.identity = identity(address, info)
 	return s

@@ -243,21 +243,13 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 	}
 	size := u.expected(f)
 	k := u.checks(f.Attrs)
-	asked := u.asksBehind(d, f.Attrs, k)
+	u.askBehind(d, f.Attrs, k)
 	_, err := d.Finish(ctx)
-	var told []wire.Reply
-	if err == nil {
-		told, _ = d.Answers(ctx) // without them it is asked again, elsewhere if need be
-	} else {
-		if asked {
-			u.p.retire(c) // answers may be on their way that nobody reads
-		}
+	u.p.turns.note(d)
+	if err != nil {
 		lost := c.s.Poisoned() != nil
 		if transportKind(err) == KindTimeout {
 			u.p.silence.begin(u.p.now())
-		}
-		if errors.Is(err, session.ErrOutOfTurn) {
-			u.p.outOfTurn.Store(true)
 		}
 		u.p.release(c)
 		c = nil
@@ -267,16 +259,36 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 		}
 		u.p.log.Info("the end of an upload was not heard, but all of it arrived", "path", u.name, "size", size, "err", err)
 	}
-	return u.complete(ctx, c, f, size, k, told)
+	return u.complete(ctx, c, f, size, k, d.Answers()) // without them it is asked again, elsewhere if need be
 }
 
-// asksBehind has the file asked about right behind its last byte, where that saves a round trip.
-func (u *upload) asksBehind(d *session.Data, a Attrs, k checks) bool {
-	if !u.p.server().vsftpd || u.p.outOfTurn.Load() || !k.harmless(a) {
-		return false
+// askBehind has the file asked about right behind its last byte, where that saves a round trip.
+func (u *upload) askBehind(d *session.Data, a Attrs, k checks) {
+	s := u.p.server()
+	if (s.vsftpd || s.proftpd) && k.harmless(a) && !u.p.turns.bad() {
+		d.Behind(session.Behind{Cmds: k.commands(), Early: s.proftpd})
 	}
-	d.Behind(k.commands()...)
-	return true
+}
+
+// turns counts uploads with questions behind them, and those where some were not answered in turn. Nothing is lost there, but nothing
+// is won either.
+type turns struct{ kept, missed atomic.Int64 }
+
+// badTurns is how many are too many, if they are also more than the others.
+const badTurns = 4
+
+func (t *turns) bad() bool {
+	missed := t.missed.Load()
+	return missed >= badTurns && missed > t.kept.Load()
+}
+
+func (t *turns) note(d *session.Data) {
+	switch {
+	case d.OutOfTurn():
+		t.missed.Add(1)
+	case d.Answers() != nil:
+		t.kept.Add(1)
+	}
 }
 
 // finishFailed is the error of an upload whose end went wrong.

@@ -4,8 +4,6 @@ import (
 	"io"
 	"testing"
 	"time"
-
-	"github.com/ftpsfs/ftpsfs/pool/session"
 )
 
 // vsftpdFake greets as a server that reads no command during a transfer.
@@ -87,21 +85,6 @@ func TestRefusalWithQuestionsBehind(t *testing.T) {
 	}
 	if res, err := storeSmall(t, e, "/f", Attrs{}); err != nil || !res.Verified {
 		t.Errorf("the next attempt: %+v, %v", res, err)
-	}
-}
-
-// A server that answers the questions first is believed neither of them nor of the upload, and not asked so again.
-func TestAnswersOutOfTurn(t *testing.T) {
-	f := vsftpdFake(t)
-	e := connectFake(t, f)
-	f.script(storeBehindQuestions(t, f, "213 7", "226 stored"))
-	if res, err := storeSmall(t, e, "/f", Attrs{}); err != nil || !res.Verified || f.connections() < 2 {
-		t.Errorf("%+v, %v, %d connections", res, err, f.connections())
-	}
-	d := &session.Data{}
-	u := &upload{p: e.Pool, name: "/g", abs: "/g"}
-	if u.asksBehind(d, Attrs{}, u.checks(Attrs{})) {
-		t.Error("asked ahead again")
 	}
 }
 

@@ -153,11 +153,14 @@ func (s *Session) prepare(ctx context.Context) error {
 	if err != nil {
 		return s.explain(err)
 	}
-	return s.makeSpare(cmd, pending[0])
+	return s.makeSpare(cmd, pending[0].WaitFinal)
 }
 
+// finalReply waits for a command's answer.
+type finalReply func(context.Context) (wire.Reply, error)
+
 // makeSpare connects aside to the port that the reply to cmd tells.
-func (s *Session) makeSpare(cmd string, reply *wire.Pending) error {
+func (s *Session) makeSpare(cmd string, reply finalReply) error {
 	ch := s.newChannel()
 	ch.old = true
 	s.mu.Lock()
@@ -255,7 +258,7 @@ func (s *Session) openChannel(ctx context.Context) (*channel, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	address, err := s.passiveReply(ctx, cmd, pending[0])
+	address, err := s.passiveReply(ctx, cmd, pending[0].WaitFinal)
 	if err != nil {
 		return nil, err
 	}
@@ -282,12 +285,12 @@ func (s *Session) passiveCommand() string {
 
 // passiveReply waits for the answer to cmd and gives the address to connect to. Where EPSV is not known, PASV is asked
 // once and remembered.
-func (s *Session) passiveReply(ctx context.Context, cmd string, p *wire.Pending) (string, error) {
-	r, err := p.WaitFinal(ctx)
+func (s *Session) passiveReply(ctx context.Context, cmd string, reply finalReply) (string, error) {
+	r, err := reply(ctx)
 	if err == nil && cmd == "EPSV" && r.Code >= 500 && s.remote.IP.To4() != nil {
 		s.learn(func(i *Info) { i.Quirks.NoEPSV = true })
 		if pending, err := s.line.Send(ctx, "PASV"); err == nil {
-			return s.passiveReply(ctx, "PASV", pending[0])
+			return s.passiveReply(ctx, "PASV", pending[0].WaitFinal)
 		}
 	}
 	if err != nil {

@@ -29,9 +29,10 @@ type Data struct {
 	earlyFIN    bool // a download: our FIN goes out at once, without a close_notify
 	joined      bool // the final reply comes in the same round trip as what was waited for last
 	background  bool
-	behind      []string        // commands that go out ahead of the final reply
-	began       bool            // something was sent ahead of it
-	asked       []*wire.Pending // what of behind was sent
+	behind      Behind          // commands that go out ahead of the final reply
+	asked       []*wire.Pending // those that did, and behind them the one for the next data channel, if there is a next
+	answers     []wire.Reply    // to behind, when all of them came behind the final reply
+	outOfTurn   bool            // they did not
 	rw          io.ReadWriter   // TLS, or conn in clear
 
 	waited   bool  // the wait for the first bytes was counted
@@ -151,48 +152,6 @@ func (d *Data) Preliminary() wire.Reply { return d.preliminary }
 // Told gives the replies to TransferRequest.Before, in order, of a download; none of them is a refusal.
 func (d *Data) Told() []wire.Reply { return d.told }
 
-// Behind has commands sent by the Finish of an upload as soon as the server has ended the data channel, ahead of its final reply: for
-// a server that says that only when its own end was acknowledged, a round trip later, and reads no command before. It is
-// called before Finish; Answers gives the replies.
-func (d *Data) Behind(cmds ...string) { d.behind = cmds }
-
-// Answers gives the replies to the commands of Behind, nil when none were sent. It is called after a Finish that succeeded.
-func (d *Data) Answers(ctx context.Context) ([]wire.Reply, error) {
-	var replies []wire.Reply
-	for _, p := range d.asked {
-		r, err := p.JoinFinal(ctx)
-		if err != nil {
-			return nil, d.s.explain(err)
-		}
-		replies = append(replies, r)
-	}
-	return replies, nil
-}
-
-// ErrOutOfTurn says that a server answered a command of Behind before the end of the upload. The session is poisoned.
-var ErrOutOfTurn = errors.New("another command was answered before the end of the upload")
-
-// askBehind sends what Behind named, if it was the server itself that ended the channel: see endedByServer.
-func (d *Data) askBehind(ctx context.Context) {
-	if len(d.behind) == 0 || d.ioErr != nil || d.ch.tls == nil || d.conn.fin.Load() {
-		return
-	}
-	d.began = true
-	if d.next {
-		_ = d.s.prepare(wire.Background(ctx))
-	}
-	d.asked, _ = d.s.line.Send(ctx, d.behind...) // what goes wrong with the line, the final reply tells
-}
-
-// inTurn checks that the reply is the upload's own and not that to a command behind it.
-func (d *Data) inTurn(r wire.Reply) error {
-	if !d.began || r.Refused() || r.Code == 226 || r.Code == 250 {
-		return nil
-	}
-	d.s.line.Poison(ErrOutOfTurn)
-	return ErrOutOfTurn
-}
-
 // Finish ends the data and reads the final reply. An upload is ended as TLS and TCP want it (close_notify, FIN, the
 // peer's end read); of a download a small remainder is read away, a larger one makes Finish abort and fail. nil means
 // that the server said 2yz and that nothing broke on our side. *wire.ReplyError: refused; *DataError: the data channel
@@ -228,7 +187,7 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	if d.upload {
 		d.endUpload(ctx, bound)
 		d.left = unsent(d.conn.Conn)
-		d.askBehind(ctx)
+		d.askAtEnd(ctx)
 	} else if d.ch.tls != nil {
 		_ = d.ch.tls.CloseWrite()
 	}
@@ -242,10 +201,10 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 		bound = lateWord // the server had its time
 	}
 	reply, err := d.finalReply(wire.WithBound(ctx, bound))
-	d.leave()
-	if err == nil {
-		err = d.inTurn(reply)
+	if err == nil && len(d.asked) > 0 {
+		reply, err = d.sortOut(ctx, reply)
 	}
+	d.leave()
 	if err != nil {
 		return reply, d.s.explain(err)
 	}
@@ -305,6 +264,8 @@ func (d *Data) endUpload(ctx context.Context, bound time.Duration) {
 func (d *Data) awaitDrain(ctx context.Context, bound time.Duration) error {
 	tick := time.NewTicker(lookEvery(bound))
 	defer tick.Stop()
+	early := time.NewTimer(earlyAfter)
+	defer early.Stop()
 	queued, since := unsent(d.conn.Conn), time.Now()
 	for {
 		select {
@@ -312,6 +273,8 @@ func (d *Data) awaitDrain(ctx context.Context, bound time.Duration) error {
 			return d.drainErr
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-early.C:
+			d.askEarly(ctx)
 		case now := <-tick.C:
 			if q := unsent(d.conn.Conn); q < queued {
 				queued, since = q, now

@@ -64,7 +64,7 @@ func (s *Session) login(ctx context.Context, cred credentials) error {
 		return err
 	}
 	if port != nil {
-		return s.makeSpare("EPSV", port)
+		return s.makeSpare("EPSV", port.WaitFinal)
 	}
 	if s.cfg.CCC {
 		return s.clear(ctx)

@@ -21,17 +21,27 @@ func setUserTimeout(c *net.TCPConn, d time.Duration) {
 
 // unsent gives the number of bytes that the peer has not acknowledged yet.
 func unsent(c net.Conn) int {
+	n, _ := sendQueue(c, unix.SIOCOUTQ)
+	return n
+}
+
+// flown says that all bytes, and our end of data, have left for the peer.
+func flown(c net.Conn) bool {
+	n, ok := sendQueue(c, unix.SIOCOUTQNSD)
+	return ok && n == 0
+}
+
+func sendQueue(c net.Conn, what uint) (n int, ok bool) {
 	t, ok := c.(*net.TCPConn)
 	if !ok {
-		return 0
+		return 0, false
 	}
 	raw, err := t.SyscallConn()
 	if err != nil {
-		return 0
+		return 0, false
 	}
-	n := 0
-	_ = raw.Control(func(fd uintptr) {
-		n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	cerr := raw.Control(func(fd uintptr) {
+		n, err = unix.IoctlGetInt(int(fd), what)
 	})
-	return n
+	return n, cerr == nil && err == nil
 }

@@ -1,0 +1,123 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/wire"
+)
+
+// Behind are commands that the Finish of an upload sends ahead of the server's final reply, where that saves a round trip. They may be
+// repeated: whatever is answered ahead of the final reply is not believed.
+type Behind struct {
+	Cmds []string
+	// Early has them sent as soon as the last byte has had a little time on its way: for a server that reads commands during a
+	// transfer, and is through with it then. Otherwise they are sent when the server has ended the data channel: for one that says
+	// 226 only when its own end was acknowledged, a round trip later, and reads no command before.
+	Early bool
+}
+
+const (
+	// earlyAfter is how far the commands stay behind the last byte. A server stores what it received in less; if not, or if the
+	// data channel's packets are late, it answers the commands during the transfer, and nothing was won. A server that is so near
+	// that the end of the upload is known by then is not asked early.
+	earlyAfter = 3 * time.Millisecond
+	// answerBound is how long the answers are waited for once the final reply is there.
+	answerBound = 5 * time.Second
+)
+
+// Behind sets the commands. It is called before Finish; Answers gives the replies.
+func (d *Data) Behind(b Behind) { d.behind = b }
+
+// Answers gives the replies to the commands of Behind, nil when none were sent or not all were answered behind the final
+// reply. It is called after Finish.
+func (d *Data) Answers() []wire.Reply { return d.answers }
+
+// OutOfTurn says that the server answered a command of Behind ahead of the final reply, or not at all.
+func (d *Data) OutOfTurn() bool { return d.outOfTurn }
+
+// askEarly sends what Behind named when all data are on their way.
+func (d *Data) askEarly(ctx context.Context) {
+	if d.behind.Early && flown(d.conn.Conn) {
+		d.ask(ctx)
+	}
+}
+
+// askAtEnd sends it if it was the server itself that ended the channel: see endedByServer.
+func (d *Data) askAtEnd(ctx context.Context) {
+	if !d.behind.Early && d.ioErr == nil && d.ch.tls != nil && !d.conn.fin.Load() {
+		d.ask(ctx)
+	}
+}
+
+// ask sends the commands, and the one for the next data channel.
+func (d *Data) ask(ctx context.Context) {
+	if len(d.behind.Cmds) == 0 {
+		return
+	}
+	cmds := d.behind.Cmds
+	if d.next {
+		cmds = append(slices.Clone(cmds), d.s.passiveCommand())
+	}
+	d.asked, _ = d.s.line.Send(ctx, cmds...) // what goes wrong with the line, the final reply tells
+}
+
+// ErrNoEnd says that a server answered everything that was asked behind an upload and not the upload. The session is poisoned.
+var ErrNoEnd = errors.New("no reply tells how the upload ended")
+
+// sortOut reads the replies to what was asked behind the upload and gives the upload's own; first is the first of all. A server that
+// reads commands during a transfer may have answered some ahead of it, and the line hands out replies in the order of the commands.
+func (d *Data) sortOut(ctx context.Context, first wire.Reply) (wire.Reply, error) {
+	ctx = wire.WithBound(ctx, min(answerBound, d.s.cfg.Timeout))
+	all := []wire.Reply{first}
+	for _, p := range d.asked {
+		r, err := p.JoinFinal(ctx)
+		if err != nil {
+			d.outOfTurn = true
+			if ends(first) {
+				return first, nil // the session is lost, the upload is not
+			}
+			return first, err
+		}
+		all = append(all, r)
+	}
+	at := endOf(all)
+	if at < 0 {
+		err := fmt.Errorf("%w: %s", ErrNoEnd, first)
+		d.s.line.Poison(err)
+		return first, err
+	}
+	if at == 0 {
+		d.answers = all[1 : 1+len(d.behind.Cmds)]
+	}
+	d.outOfTurn = at > 0
+	if last := len(all) - 1; len(d.asked) > len(d.behind.Cmds) && at < last {
+		_ = d.s.makeSpare(d.s.passiveCommand(), func(context.Context) (wire.Reply, error) { return all[last], nil })
+	}
+	return all[at], nil
+}
+
+// ends says that a reply is that to an upload: what is asked behind is answered with other codes. A 250 is also that to MLST,
+// which is never the first command.
+func ends(r wire.Reply) bool { return r.Code == 226 }
+
+// endOf finds the reply to the upload, -1 if there is none. Where the upload was refused it is the first refusal, rather one that tells
+// of a transfer than one that tells of a file or a command.
+func endOf(all []wire.Reply) int {
+	if at := slices.IndexFunc(all, ends); at >= 0 {
+		return at
+	}
+	if all[0].Code == 250 {
+		return 0
+	}
+	at := slices.IndexFunc(all, func(r wire.Reply) bool {
+		return r.Refused() && r.Code != 450 && r.Code != 550 && (r.Code < 500 || r.Code > 504)
+	})
+	if at >= 0 {
+		return at
+	}
+	return slices.IndexFunc(all, wire.Reply.Refused)
+}
