@@ -443,7 +443,7 @@ func TestStatThatListsNothing(t *testing.T) {
 func TestTargetsSurviveALostDataConnection(t *testing.T) {
 	f := newFake(t)
 	e := connectFake(t, f)
-	lists := 0
+	var lists atomic.Int64
 	f.script(func(c *fakeConn, verb, _ string) bool {
 		switch verb {
 		case "MLSD":
@@ -451,7 +451,7 @@ func TestTargetsSurviveALostDataConnection(t *testing.T) {
 		case "CWD":
 			c.say("250 there")
 		case "LIST":
-			if lists++; lists == 1 {
+			if lists.Add(1) == 1 {
 				c.say("425 Can't open data connection")
 				return true
 			}
@@ -561,19 +561,19 @@ func TestRefusalForTheMomentIsNoAbsence(t *testing.T) {
 // One that never says more than the end of the connection is believed in the end.
 func TestFirstListingCut(t *testing.T) {
 	for name, tt := range map[string]struct {
-		cut   int // listings
+		cut   int64 // listings
 		asked int
 	}{"first": {1, 2}, "always": {100, 3}} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t)
 			f.put("/a", "1")
 			f.put("/b", "2")
-			cuts := 0
+			var cuts atomic.Int64
 			f.script(func(c *fakeConn, verb, _ string) bool {
-				if cuts == tt.cut || verb != "MLSD" {
+				if cuts.Load() == tt.cut || verb != "MLSD" {
 					return false
 				}
-				cuts++
+				cuts.Add(1)
 				if d := c.data(); d != nil {
 					_, _ = io.WriteString(d, "type=cdir; .\r\ntype=file;size=1; a\r\n")
 					if tt.cut > 1 {
