@@ -265,10 +265,19 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 // askBehind has the file asked about right behind its last byte, where that saves a round trip.
 func (u *upload) askBehind(d *session.Data, a Attrs, k checks) {
 	s := u.p.server()
-	if (s.vsftpd || s.proftpd) && k.harmless(a) && !u.p.turns.bad() {
-		d.Behind(session.Behind{Cmds: k.commands(), Early: s.proftpd})
+	if !s.vsftpd && !s.proftpd || !k.harmless(a) || u.p.turns.bad() {
+		return
 	}
+	b := session.Behind{Cmds: k.commands()}
+	if s.proftpd {
+		b.Early = earlyAfter
+	}
+	d.Behind(b)
 }
+
+// earlyAfter is how far the questions stay behind the last byte of an upload to a server that reads commands at any time. It has
+// stored a small file in less; if not, or if packets of the data channel are late, it answers during the transfer, and nothing was won.
+const earlyAfter = 3 * time.Millisecond
 
 // turns counts uploads with questions behind them, and those where some were not answered in turn. Nothing is lost there, but nothing
 // is won either.

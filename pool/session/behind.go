@@ -14,20 +14,15 @@ import (
 // repeated: whatever is answered ahead of the final reply is not believed.
 type Behind struct {
 	Cmds []string
-	// Early has them sent as soon as the last byte has had a little time on its way: for a server that reads commands during a
-	// transfer, and is through with it then. Otherwise they are sent when the server has ended the data channel: for one that says
-	// 226 only when its own end was acknowledged, a round trip later, and reads no command before.
-	Early bool
+	// Early, if it is not 0, is how long after the last byte they are sent: for a server that reads commands during a transfer, and
+	// is through with it then. Where the end of the upload is known sooner, or bytes have not left by then, they are not sent.
+	// 0: when the server has ended the data channel, for one that says 226 only when its own end was acknowledged, a round trip
+	// later, and reads no command before.
+	Early time.Duration
 }
 
-const (
-	// earlyAfter is how far the commands stay behind the last byte. A server stores what it received in less; if not, or if the
-	// data channel's packets are late, it answers the commands during the transfer, and nothing was won. A server that is so near
-	// that the end of the upload is known by then is not asked early.
-	earlyAfter = 3 * time.Millisecond
-	// answerBound is how long the answers are waited for once the final reply is there.
-	answerBound = 5 * time.Second
-)
+// answerBound is how long the answers are waited for once the final reply is there.
+const answerBound = 5 * time.Second
 
 // Behind sets the commands. It is called before Finish; Answers gives the replies.
 func (d *Data) Behind(b Behind) { d.behind = b }
@@ -41,14 +36,14 @@ func (d *Data) OutOfTurn() bool { return d.outOfTurn }
 
 // askEarly sends what Behind named when all data are on their way.
 func (d *Data) askEarly(ctx context.Context) {
-	if d.behind.Early && flown(d.conn.Conn) {
+	if flown(d.conn.Conn) {
 		d.ask(ctx)
 	}
 }
 
 // askAtEnd sends it if it was the server itself that ended the channel: see endedByServer.
 func (d *Data) askAtEnd(ctx context.Context) {
-	if !d.behind.Early && d.ioErr == nil && d.ch.tls != nil && !d.conn.fin.Load() {
+	if d.behind.Early == 0 && d.ioErr == nil && d.ch.tls != nil && !d.conn.fin.Load() {
 		d.ask(ctx)
 	}
 }

@@ -264,8 +264,12 @@ func (d *Data) endUpload(ctx context.Context, bound time.Duration) {
 func (d *Data) awaitDrain(ctx context.Context, bound time.Duration) error {
 	tick := time.NewTicker(lookEvery(bound))
 	defer tick.Stop()
-	early := time.NewTimer(earlyAfter)
-	defer early.Stop()
+	var early <-chan time.Time
+	if after := d.behind.Early; after > 0 {
+		t := time.NewTimer(after)
+		defer t.Stop()
+		early = t.C
+	}
 	queued, since := unsent(d.conn.Conn), time.Now()
 	for {
 		select {
@@ -273,7 +277,7 @@ func (d *Data) awaitDrain(ctx context.Context, bound time.Duration) error {
 			return d.drainErr
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-early.C:
+		case <-early:
 			d.askEarly(ctx)
 		case now := <-tick.C:
 			if q := unsent(d.conn.Conn); q < queued {

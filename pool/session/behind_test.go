@@ -1,0 +1,54 @@
+package session_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/ftpsfs/ftpsfs/mount_test/lab"
+	"github.com/ftpsfs/ftpsfs/pool/session"
+)
+
+// TestQuestionsBehindUploads: whenever a server reads what is asked right behind an upload, the upload is complete, its own reply is
+// found, answers are those of the whole file, and the next one follows. Asked at once ProFTPD answers about half of them during the transfer.
+func TestQuestionsBehindUploads(t *testing.T) {
+	for name, early := range map[string]time.Duration{"at once": time.Nanosecond, "a moment later": 300 * time.Microsecond} {
+		t.Run(name, func(t *testing.T) {
+			srv := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
+			s := dial(t, config(srv, nil))
+			answered := 0
+			for i, size := range []int{0, 1, 4096, 16384, 50_000, 300_000, 1 << 20} {
+				for n := range 12 {
+					name := fmt.Sprintf("f%d-%d", i, n)
+					path, content := s.Info().Home+"/"+name, payload(size)
+					d, err := s.Transfer(t.Context(), session.TransferRequest{Verb: "STOR " + path, Next: n%2 == 0})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := d.Write(content); err != nil && size > 0 {
+						t.Fatal(err)
+					}
+					d.Behind(session.Behind{Cmds: []string{"MFMT 20200101000000 " + path, "SIZE " + path, "MLST " + path}, Early: early})
+					if r, err := d.Finish(t.Context()); err != nil || r.Code != 226 {
+						t.Fatalf("%s: %v, %v", name, r, err)
+					}
+					if got, err := os.ReadFile(srv.Disk(name)); err != nil || !bytes.Equal(got, content) {
+						t.Fatalf("%s: %d of %d bytes, %v", name, len(got), size, err)
+					}
+					if a := d.Answers(); a != nil {
+						answered++
+						if a[1].Last() != fmt.Sprint(size) || a[2].Code != 250 || d.OutOfTurn() {
+							t.Errorf("%s: %v", name, a)
+						}
+					}
+					if r, err := s.Command(t.Context(), "SIZE "+path); err != nil || r.Last() != fmt.Sprint(size) {
+						t.Fatalf("%s: the session is out of step: %v, %v", name, r, err)
+					}
+				}
+			}
+			t.Logf("%d answers in turn", answered)
+		})
+	}
+}
