@@ -100,6 +100,27 @@ func TestQuestionsSwallowed(t *testing.T) {
 	}
 }
 
+// A server that hangs up behind its refusal has refused.
+func TestRefusalAndNoMore(t *testing.T) {
+	f, e := proftpdFake(t)
+	f.script(once("STOR", func(c *fakeConn, arg string) bool {
+		d := c.data()
+		if d == nil {
+			return true
+		}
+		defer d.Close()
+		b, _ := io.ReadAll(d)
+		f.put(arg, string(b))
+		if !c.commandWaits() {
+			t.Error("nothing was asked ahead of the end")
+		}
+		c.say("552 Quota exceeded")
+		return c.cut()
+	}))
+	_, err := storeSmall(t, e, "/f", Attrs{})
+	wantKind(t, "552", err, KindQuota)
+}
+
 // A server that answers everything but the upload has not said that it stored it.
 func TestNoEndOfTheUpload(t *testing.T) {
 	f, e := proftpdFake(t)

@@ -246,20 +246,21 @@ func (u *upload) Finish(ctx context.Context, f Finish) (FinishResult, error) {
 	u.askBehind(d, f.Attrs, k)
 	_, err := d.Finish(ctx)
 	u.p.turns.note(d)
+	told := d.Answers() // without them it is asked again
 	if err != nil {
 		lost := c.s.Poisoned() != nil
 		if transportKind(err) == KindTimeout {
 			u.p.silence.begin(u.p.now())
 		}
 		u.p.release(c)
-		c = nil
+		c, told = nil, nil
 		// If the server's word was lost on the way, what it stored tells.
-		if !lost || ctx.Err() != nil || d.Stuck() || !u.stored(ctx, size) {
+		if !lost || said(err) || ctx.Err() != nil || d.Stuck() || !u.stored(ctx, size) {
 			return FinishResult{}, u.finishFailed(ctx, err)
 		}
 		u.p.log.Info("the end of an upload was not heard, but all of it arrived", "path", u.name, "size", size, "err", err)
 	}
-	return u.complete(ctx, c, f, size, k, d.Answers()) // without them it is asked again, elsewhere if need be
+	return u.complete(ctx, c, f, size, k, told)
 }
 
 // askBehind has the file asked about right behind its last byte, where that saves a round trip.

@@ -72,8 +72,8 @@ func (d *Data) sortOut(ctx context.Context, first wire.Reply) (wire.Reply, error
 		r, err := p.JoinFinal(ctx)
 		if err != nil {
 			d.outOfTurn = true
-			if ends(first) {
-				return first, nil // the session is lost, the upload is not
+			if ends(first) || first.Refused() {
+				return first, nil // the session is lost, the server's word is not
 			}
 			return first, err
 		}
