@@ -23,6 +23,9 @@ type Options struct {
 	Now                     func() time.Time       // nil: time.Now
 	Hide                    func(name string) bool // names that no listing shows (our temporary files); nil: none
 	Walk                    WalkOptions            // listing ahead of a walk, and of absences
+	// Together tells whether the source answers for a name and its folder in the time that it takes for the name. It is
+	// called under the cache's lock. nil: it does not.
+	Together func() bool
 }
 
 // WalkOptions say how much is listed ahead of somebody who lists folder after folder (find, du, rsync, ls -R).
@@ -36,6 +39,9 @@ type WalkOptions struct {
 	// Aside is Background for a listing that nobody is going to wait for before it is there, beside a program that goes on
 	// asking: it should take nothing away from that. nil: Background.
 	Aside func(context.Context) context.Context
+	// AtHand marks the context of a listing that begins at once or fails, and tells whether it can begin, beside a question about
+	// one name. nil: it never can.
+	AtHand func(context.Context) (marked context.Context, now bool)
 }
 
 // Stats are counters since the start and, for the first three, what is there now.

@@ -55,6 +55,9 @@ func New(src Source, o Options) *Cache {
 	if o.Hide == nil {
 		o.Hide = func(string) bool { return false }
 	}
+	if o.Together == nil {
+		o.Together = func() bool { return false }
+	}
 	if o.Walk.MaxBytes <= 0 {
 		o.Walk.MaxBytes = o.MaxBytes / 8
 	}

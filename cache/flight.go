@@ -44,6 +44,7 @@ type flight struct {
 	background bool    // nobody need wait
 	behind     *flight // goes to the source first: a caller waits for it; nil: nobody
 	renews     bool    // guarded by Cache.mu; it renews a listing
+	atHand     bool    // guarded by Cache.mu; it does so at once
 	paths      []string
 	names      map[string]struct{} // the same as a set, for askTimes
 
@@ -133,16 +134,24 @@ func (c *Cache) ask(ctx context.Context, f *flight) {
 			f.listing = &pool.Listing{}
 		}
 	case askStat:
+		if len(f.paths) > 1 {
+			c.askMany(ctx, f)
+			return
+		}
 		e, err := c.src.Stat(ctx, f.path)
 		f.results = map[string]pool.StatResult{f.path: {Entry: e, Err: err}}
 	case askTimes:
-		var results []pool.StatResult
-		results, f.err = c.src.StatMany(ctx, f.paths)
-		f.results = make(map[string]pool.StatResult, len(results))
-		for i, r := range results {
-			if i < len(f.paths) {
-				f.results[f.paths[i]] = r
-			}
+		c.askMany(ctx, f)
+	}
+}
+
+func (c *Cache) askMany(ctx context.Context, f *flight) {
+	var results []pool.StatResult
+	results, f.err = c.src.StatMany(ctx, f.paths)
+	f.results = make(map[string]pool.StatResult, len(results))
+	for i, r := range results {
+		if i < len(f.paths) {
+			f.results[f.paths[i]] = r
 		}
 	}
 }

@@ -201,13 +201,28 @@ func (c *Cache) questionLocked(ctx context.Context, w want, before *flight) *fli
 			return f
 		}
 	}
-	return c.launchLocked(ctx, question{ask, w.path}, []string{w.path}, false)
+	paths := []string{w.path}
+	if ask == askStat && c.folderTooLocked(w.dir, now) {
+		paths = append(paths, w.dir)
+	}
+	return c.launchLocked(ctx, question{ask, w.path}, paths, false)
+}
+
+// folderToo tells whether the attributes of a folder, which the kernel looks at with every change in it, are asked for together with
+// a name in it: when they have lived half of their time and the answer does not come later for it.
+func (c *Cache) folderTooLocked(dir string, now moment) bool {
+	if dir == "" || dir == "/" || !c.o.Together() {
+		return false
+	}
+	up, name := split(dir)
+	k := c.knowLocked(c.findLocked(up), name)
+	return k.state == present && k.e.Type == pool.TypeDir && k.at.age(now) >= c.o.AttrTTL/2
 }
 
 // join gives the flight of q that is under way, if its answer will be as fresh as it has to be.
 func (c *Cache) joinLocked(q question, limit time.Duration, now moment) *flight {
 	f := c.flights[q]
-	if f == nil || f.renews { // which may have to wait for a connection
+	if f == nil || f.renews && !f.atHand { // which may have to wait for a connection
 		return nil
 	}
 	if age := f.started.age(now); age > 0 && age >= min(limit, max(c.o.AttrTTL, c.o.DirTTL)) || f.asked < c.floor {
@@ -231,6 +246,9 @@ func (c *Cache) listForLocked(ctx context.Context, w want, before *flight, now m
 		if f := c.joinLocked(q, w.limit, now); f != nil {
 			return f
 		}
+	}
+	if before == nil && c.besideLocked(w, n, now) {
+		return nil
 	}
 	if !n.missed(w.name, now) && !c.walksInLocked(w, n, now) || before != nil {
 		return nil

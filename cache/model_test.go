@@ -61,6 +61,8 @@ func runModel(t *testing.T, seed uint64, steps int) {
 			o.Walk = WalkOptions{Parallel: 2, Background: func(ctx context.Context) context.Context {
 				return context.WithValue(ctx, backgroundKey{}, true)
 			}}
+			o.Walk.AtHand = func(ctx context.Context) (context.Context, bool) { return o.Walk.Background(ctx), seed%8 == 7 }
+			o.Together = func() bool { return seed%8 == 3 }
 		}
 		m.o = *o
 	})

@@ -49,6 +49,28 @@ func (c *Cache) renewLocked(w want) {
 	c.launchLocked(c.o.Walk.Aside(context.Background()), q, nil, true).renews = true
 }
 
+// beside lists w's folder beside the question about w, which is answered a round trip sooner: the first name asked for that the listing, a
+// little too old by now, did not tell. Who asks for one more has it then.
+func (c *Cache) besideLocked(w want, n *node, now moment) bool {
+	k, q := c.knowLocked(n, w.name), question{askList, w.dir}
+	first := n.misses == 0 || n.missAt.age(now) > missWindow
+	if !first || k.state != absent || !k.listed || k.at.age(now) > missWindow || w.limit != anyAge || w.exact || c.closed {
+		return false
+	}
+	if c.o.Walk.Parallel <= 0 || n.renewal.unused || n.renewal.unpaid || !n.worthwhile() || c.beside >= renewals || c.flights[q] != nil || c.o.Walk.AtHand == nil {
+		return false
+	}
+	ctx, can := c.o.Walk.AtHand(context.Background())
+	if !can {
+		return false
+	}
+	n.missed(w.name, now)
+	c.beside++
+	f := c.launchLocked(ctx, q, nil, true)
+	f.renews, f.atHand = true, true
+	return true
+}
+
 // worthwhile tells whether a listing saves more than it costs. Of a large folder it does when the one before has answered so many
 // that the next who finds it too old would wait for another one.
 func (n *node) worthwhile() bool {

@@ -209,3 +209,28 @@ func TestListingAsideLeavesTheOnlyConnection(t *testing.T) {
 		})
 	}
 }
+
+// A listing at hand takes an idle connection that has its data channel, beside one that a question goes out on, or fails at once.
+func TestListingAtHandBeginsAtOnceOrFails(t *testing.T) {
+	f := newFake(t)
+	f.put("/f", "content")
+	e := connectFake(t, f, func(c *Config) { c.MaxConns = 2 })
+	ctx, now := e.AtHand(e.ctx)
+	if now {
+		t.Error("at hand beside a question, with one connection")
+	}
+	all := fetchAhead(t, e, 2, DownloadOptions{Length: -1, Size: 7})
+	if _, err := e.List(ctx, "/"); KindOf(err) != KindLimit {
+		t.Errorf("all connections are busy: %v", err)
+	}
+	if _, now = e.AtHand(e.ctx); now || e.Stats().Connections.Open != 2 {
+		t.Errorf("at hand %v, connections %+v", now, e.Stats().Connections)
+	}
+	for _, d := range all {
+		d.Close()
+	}
+	eventually(t, e, func(Stats) bool { _, now := e.AtHand(e.ctx); return now })
+	if l, err := e.List(ctx, "/"); err != nil || len(l.Entries) != 1 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}

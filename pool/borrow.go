@@ -51,6 +51,22 @@ func Aside(ctx context.Context) context.Context {
 
 func isAside(ctx context.Context) bool { return ctx.Value(asideKey{}) != nil }
 
+type atHandKey struct{}
+
+// AtHand is Ahead for a listing that somebody may wait for soon: it begins at once, on a connection that is idle and has its data
+// channel, or fails. now tells whether there is one beside another for a question that goes out together with it.
+func (p *Pool) AtHand(ctx context.Context) (marked context.Context, now bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now = len(p.idle) >= 2 && slices.ContainsFunc(p.idle, func(c *conn) bool { return c.ready(p.now()) })
+	return context.WithValue(Ahead(ctx), atHandKey{}, true), now
+}
+
+func isAtHand(ctx context.Context) bool { return ctx.Value(atHandKey{}) != nil }
+
+// ready says that a listing may begin at once.
+func (c *conn) ready(now time.Time) bool { return c.usable(now) && c.s.Healthy() && c.s.SpareReady() }
+
 // laneOf gives the lane of a dialogue.
 func laneOf(ctx context.Context) lane {
 	if wire.IsBackground(ctx) {
@@ -66,6 +82,7 @@ type claim struct {
 	first bool   // a failed connect is the answer, do not wait for a better time
 	ahead bool   // fails rather than wait while others need the connections
 	aside bool   // leaves the only connection alone
+	now   bool   // fails unless a connection is idle and has its data channel
 	data  bool   // a transfer: a connection with its data channel made ahead is as good as two round trips
 }
 
@@ -262,6 +279,19 @@ func (p *Pool) pumpLocked() {
 			w.fail(noSpare())
 			continue
 		}
+		if w.now {
+			var c *conn
+			if ok {
+				c = p.takeReadyLocked(now)
+			}
+			if c == nil {
+				w.fail(noSpare())
+				continue
+			}
+			held[w.lane]++
+			p.grantLocked(w, c, now)
+			continue
+		}
 		switch {
 		case ok && w.aside && len(p.conns) == 1 && dials < more: // a login later there are two
 			held[w.lane]++
@@ -339,9 +369,8 @@ func (c *conn) inARow(now time.Time) bool {
 // takeIdleLocked gives the connection that was used last and is fit, and gives up those found unfit on the way. With data,
 // one whose data channel is there goes first.
 func (p *Pool) takeIdleLocked(now time.Time, data bool) *conn {
-	for i := len(p.idle) - 1; data && i >= 0; i-- {
-		if c := p.idle[i]; c.usable(now) && c.s.Healthy() && c.s.SpareReady() {
-			p.idle = slices.Delete(p.idle, i, i+1)
+	if data {
+		if c := p.takeReadyLocked(now); c != nil {
 			return c
 		}
 	}
@@ -353,6 +382,17 @@ func (p *Pool) takeIdleLocked(now time.Time, data bool) *conn {
 			return c
 		}
 		p.dropLocked(c)
+	}
+	return nil
+}
+
+// takeReadyLocked gives the connection that was used last of those whose data channel is there.
+func (p *Pool) takeReadyLocked(now time.Time) *conn {
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if c := p.idle[i]; c.ready(now) {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			return c
+		}
 	}
 	return nil
 }

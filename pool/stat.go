@@ -59,6 +59,9 @@ func (p *Pool) StatMany(ctx context.Context, paths []string) ([]StatResult, erro
 	return results, nil
 }
 
+// AsksTogether tells whether StatMany of a name and its folder costs no more than Stat of the name.
+func (p *Pool) AsksTogether() bool { return p.server().mlst }
+
 func rootEntry() Entry { return Entry{Type: TypeDir, Size: -1, UID: -1, GID: -1} }
 
 // statBatch fills in the results of the paths with the given indices.
@@ -180,7 +183,7 @@ func absent(err error) bool {
 func (p *Pool) askMLST(ctx context.Context, c *conn, paths []string) ([]answer, error) {
 	lies := p.server().linksLie
 	per := 1
-	if lies && len(paths) == 1 {
+	if lies && len(paths) <= 2 {
 		per = 2 // a second flight would cost more than a second command
 	}
 	cmds := make([]string, 0, per*len(paths))
@@ -206,7 +209,7 @@ func (p *Pool) askMLST(ctx context.Context, c *conn, paths []string) ([]answer, 
 			answers[i].unmaskFolder()
 		}
 		if per == 2 {
-			answers[i].compare(cmds[1], replies[1])
+			answers[i].compare(cmds[i*per+1], replies[i*per+1])
 		} else if lies && answers[i].refused != nil {
 			doubtful = append(doubtful, i)
 		}
