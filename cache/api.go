@@ -42,6 +42,8 @@ type WalkOptions struct {
 	// AtHand marks the context of a listing that begins at once or fails, and tells whether it can begin, beside a question about
 	// one name. nil: it never can.
 	AtHand func(context.Context) (marked context.Context, now bool)
+	// Wanted is told, of such a context, that a caller has come to wait for the answer; nil: nobody is told. It must not block.
+	Wanted func(context.Context)
 }
 
 // Stats are counters since the start and, for the first three, what is there now.

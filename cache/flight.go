@@ -45,6 +45,7 @@ type flight struct {
 	behind     *flight // goes to the source first: a caller waits for it; nil: nobody
 	renews     bool    // guarded by Cache.mu; it renews a listing
 	atHand     bool    // guarded by Cache.mu; it does so at once
+	wanted     func()  // tells the source that a caller waits after all; nil: nobody is told
 	paths      []string
 	names      map[string]struct{} // the same as a set, for askTimes
 
@@ -61,6 +62,9 @@ func (c *Cache) launchLocked(values context.Context, q question, paths []string,
 	f := &flight{
 		question: q, asked: c.nextLocked(), started: c.now(), cancel: cancel, begun: make(chan struct{}), done: make(chan struct{}),
 		background: background, paths: paths,
+	}
+	if told := c.o.Walk.Wanted; background && told != nil {
+		f.wanted = func() { told(ctx) }
 	}
 	if own := c.flights[question{askList, c.walk.at}]; background && own != nil && !own.background {
 		f.behind = own // else it might take the connection that this one needs
@@ -153,6 +157,13 @@ func (c *Cache) askMany(ctx context.Context, f *flight) {
 		if i < len(f.paths) {
 			f.results[f.paths[i]] = r
 		}
+	}
+}
+
+// awaitLocked notes that one more caller waits for f.
+func (f *flight) awaitLocked() {
+	if f.waiters++; f.waiters == 1 && f.wanted != nil {
+		f.wanted()
 	}
 }
 

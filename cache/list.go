@@ -28,7 +28,7 @@ func (c *Cache) List(ctx context.Context, dir string) (*pool.Listing, error) {
 			c.makeRoomLocked(dir)
 			f = c.launchLocked(ctx, q, nil, false)
 		}
-		f.waiters++
+		f.awaitLocked()
 		c.walkedLocked(ctx, dir) // those beside it need not wait for this one
 		c.mu.Unlock()
 		if err := c.wait(ctx, f); err != nil {

@@ -94,7 +94,7 @@ func (c *Cache) lookup(ctx context.Context, path string, limit time.Duration, ex
 			}
 		} else {
 			f = c.questionLocked(ctx, w, f)
-			f.waiters++
+			f.awaitLocked()
 		}
 		if stepped { // behind the caller's own question
 			c.runAheadLocked()

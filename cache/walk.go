@@ -8,7 +8,7 @@ import (
 
 // How far a walk is run ahead of.
 const (
-	firstAhead = 6  // folders ahead of the walker at first
+	firstAhead = 7  // folders ahead of the walker at first: with his own, one for each connection that there usually may be
 	mostAhead  = 64 // and once what was listed ahead turned out to be of use
 )
 

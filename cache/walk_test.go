@@ -194,6 +194,72 @@ func TestARefusedSpeculationIsAskedAgain(t *testing.T) {
 	}
 }
 
+// A listing ahead that a caller comes to wait for is told of, the others are not.
+func TestAwaitedSpeculationIsToldOf(t *testing.T) {
+	s := newServer(tree(10, 0)...)
+	type question struct{ n int }
+	var mu sync.Mutex
+	dirs, wanted := map[any]string{}, []string{}
+	questions := 0
+	c, _ := newCache(t, s, func(o *Options) {
+		o.Walk = WalkOptions{
+			Parallel: 2,
+			Background: func(ctx context.Context) context.Context {
+				mu.Lock()
+				defer mu.Unlock()
+				questions++
+				return context.WithValue(ctx, backgroundKey{}, question{questions})
+			},
+			Wanted: func(ctx context.Context) {
+				mu.Lock()
+				defer mu.Unlock()
+				wanted = append(wanted, dirs[ctx.Value(backgroundKey{})])
+			},
+		}
+	})
+	asked, held := make(chan struct{}, 10), make(chan struct{})
+	s.gate = func(ctx context.Context, _, dir string) error {
+		if q := ctx.Value(backgroundKey{}); q != nil {
+			mu.Lock()
+			dirs[q] = dir
+			mu.Unlock()
+			asked <- struct{}{}
+			<-held
+		}
+		return nil
+	}
+	for _, dir := range []string{"/", "/d00", "/d01"} {
+		if _, err := c.List(ctx, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-asked
+	<-asked
+	var callers sync.WaitGroup
+	for range 2 {
+		callers.Go(func() {
+			if _, err := c.List(ctx, "/d02"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for waiting := 0; waiting < 2; {
+		c.mu.Lock()
+		for f := range c.running {
+			if f.path == "/d02" {
+				waiting = f.waiters
+			}
+		}
+		c.mu.Unlock()
+	}
+	close(held)
+	callers.Wait()
+	settle(c)
+	if len(wanted) != 1 || wanted[0] != "/d02" {
+		t.Errorf("told of %q", wanted)
+	}
+}
+
 func walkOptions(o *Options) {
 	o.Walk = WalkOptions{Parallel: 3, Background: func(ctx context.Context) context.Context {
 		return context.WithValue(ctx, backgroundKey{}, true)

@@ -2,8 +2,11 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/ftpsfs/ftpsfs/pool/session"
 )
 
 // small is a file that is fetched whole for nobody in particular.
@@ -159,6 +162,9 @@ func TestListingAheadThatStandsStillGivesWay(t *testing.T) {
 		return c.cut()
 	})
 	listed := make(chan error, manyConns)
+	e.mu.Lock()
+	e.talked = time.Time{} // the login was long ago
+	e.mu.Unlock()
 	for range manyConns {
 		go func() {
 			_, err := e.List(Ahead(e.ctx), "/")
@@ -232,5 +238,126 @@ func TestListingAtHandBeginsAtOnceOrFails(t *testing.T) {
 	eventually(t, e, func(Stats) bool { _, now := e.AtHand(e.ctx); return now })
 	if l, err := e.List(ctx, "/"); err != nil || len(l.Entries) != 1 {
 		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// Who has a dialogue comes again at once, and finds a connection: listings ahead leave one for a moment.
+func TestListingsAheadLeaveOneBetweenDialogues(t *testing.T) {
+	f := newFake(t)
+	f.put("/f", "content")
+	e := newFakePool(t, f, func(c *Config) { c.MaxConns = manyConns })
+	clock := useClock(e.Pool)
+	if err := e.Connect(e.ctx); err != nil {
+		t.Fatal(err)
+	}
+	begun, end := make(chan struct{}, manyConns), make(chan struct{})
+	f.script(func(c *fakeConn, verb, _ string) bool {
+		if verb == "MLSD" {
+			begun <- struct{}{}
+			<-end
+		}
+		return false
+	})
+	listed := make(chan error, manyConns)
+	list := func() {
+		_, err := e.List(Ahead(e.ctx), "/")
+		listed <- err
+	}
+	for range manyConns - 1 {
+		go list()
+	}
+	for range manyConns - 1 {
+		<-begun
+	}
+	for range 2 {
+		if _, err := e.Stat(e.ctx, "/f"); err != nil { // on the one that is left
+			t.Fatal(err)
+		}
+		list()
+		wantKind(t, "a listing ahead between two dialogues", <-listed, KindLimit)
+	}
+	clock.move(again)
+	go list()
+	<-begun
+	close(end)
+	for range manyConns {
+		if err := <-listed; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := f.connections(); n != manyConns {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+func TestSpareConnection(t *testing.T) {
+	long, now := -time.Hour, time.Duration(0)
+	for _, c := range []struct {
+		conns, ahead, transfers, dialing int
+		talked                           time.Duration // from now
+		want                             bool
+	}{
+		{1, 0, 0, 0, long, true},
+		{1, 0, 0, 0, time.Hour, true}, // the clock was set back
+		{1, 0, 0, 0, -again, true},
+		{1, 0, 0, 0, now, false},
+		{8, 7, 0, 0, now, false},
+		{8, 7, 0, 0, long, true},
+		{8, 6, 0, 0, now, true},
+		{8, 5, 2, 0, now, false},
+		{1, 0, 0, 1, long, false},
+		{2, 0, 0, 6, long, true},
+		{2, 1, 0, 6, long, false},
+	} {
+		p, err := New(Config{Session: session.Config{Host: "127.0.0.1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		clock := useClock(p)
+		p.mu.Lock()
+		for range c.conns {
+			p.conns[&conn{}] = struct{}{}
+		}
+		p.held[laneAhead], p.held[laneTransfer], p.dialing, p.talked = c.ahead, c.transfers, c.dialing, clock.now().Add(c.talked)
+		if got := p.spareLocked(clock.now()); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+		clear(p.conns)
+		p.mu.Unlock()
+		p.Close()
+	}
+}
+
+// A question ahead that a caller comes to wait for goes on as the caller's, whether it has asked for a connection yet or not.
+func TestWantedQuestions(t *testing.T) {
+	ahead := claim{lane: laneAhead, ahead: true, press: func() { t.Error("asked to make room") }}
+	p, all := waiting(t, 8, ahead, ahead, ahead, claim{lane: laneMeta})
+	ctx := Ahead(t.Context())
+	p.mu.Lock()
+	all[1].wish, _ = ctx.Value(wishKey{}).(*wish)
+	p.mu.Unlock()
+	p.Wanted(t.Context()) // marked by nobody
+	p.Wanted(Ahead(t.Context()))
+	p.Wanted(ctx)
+	p.Wanted(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.queue, []*waiter{all[3], all[1], all[0], all[2]}) {
+		t.Error("not in the order of who waits")
+	}
+	if w := all[1]; w.lane != laneMeta || w.claim.ahead || w.press != nil || all[0].lane != laneAhead || all[2].lane != laneAhead {
+		t.Error("the wrong ones became a caller's")
+	}
+}
+
+func TestWantedBeforeItQueues(t *testing.T) {
+	f := newFake(t)
+	e := connectFake(t, f, func(c *Config) { c.MaxConns = 1 })
+	ctx := Ahead(e.ctx)
+	_, err := e.List(ctx, "/")
+	wantKind(t, "with one connection", err, KindLimit)
+	e.Wanted(ctx)
+	if _, err := e.List(ctx, "/"); err != nil {
+		t.Error(err)
 	}
 }

@@ -31,41 +31,10 @@ func (l lane) ahead() bool { return l >= laneAhead }
 const pressAfter = 250 * time.Millisecond
 
 var (
-	errClosed  = &Error{Kind: KindClosed}
-	errBusy    = errors.New("no connection became free")
-	errDeaf    = fmt.Errorf("%w, and nothing was heard from the server", errBusy)
-	errNoSpare = errors.New("no connection to spare for work ahead")
+	errClosed = &Error{Kind: KindClosed}
+	errBusy   = errors.New("no connection became free")
+	errDeaf   = fmt.Errorf("%w, and nothing was heard from the server", errBusy)
 )
-
-// Ahead marks the context of a question that nobody waits for yet. Such a question fails at once, with KindLimit, where it
-// would take a connection that others may need soon, or wait for one of theirs. Its round trips count as background.
-func Ahead(ctx context.Context) context.Context { return wire.Background(ctx) }
-
-type asideKey struct{}
-
-// Aside is Ahead for what nobody is about to wait for, beside a program that sends one command after the other. It leaves the only
-// connection that there is to the program: another one is made.
-func Aside(ctx context.Context) context.Context {
-	return context.WithValue(Ahead(ctx), asideKey{}, true)
-}
-
-func isAside(ctx context.Context) bool { return ctx.Value(asideKey{}) != nil }
-
-type atHandKey struct{}
-
-// AtHand is Ahead for a listing that somebody may wait for soon: it begins at once, on a connection that is idle and has its data
-// channel, or fails. now tells whether there is one beside another for a question that goes out together with it.
-func (p *Pool) AtHand(ctx context.Context) (marked context.Context, now bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now = len(p.idle) >= 2 && slices.ContainsFunc(p.idle, func(c *conn) bool { return c.ready(p.now()) })
-	return context.WithValue(Ahead(ctx), atHandKey{}, true), now
-}
-
-func isAtHand(ctx context.Context) bool { return ctx.Value(atHandKey{}) != nil }
-
-// ready says that a listing may begin at once.
-func (c *conn) ready(now time.Time) bool { return c.usable(now) && c.s.Healthy() && c.s.SpareReady() }
 
 // laneOf gives the lane of a dialogue.
 func laneOf(ctx context.Context) lane {
@@ -84,11 +53,13 @@ type claim struct {
 	aside bool   // leaves the only connection alone
 	now   bool   // fails unless a connection is idle and has its data channel
 	data  bool   // a transfer: a connection with its data channel made ahead is as good as two round trips
+	list  bool   // a listing, which is a dialogue by its lane
 }
 
 // waiter is a caller in the queue. It gets a connection or an error, once.
 type waiter struct {
 	claim
+	wish    *wish         // of work ahead; nil: none
 	ready   chan struct{} // closed when c or err is set
 	c       *conn         // set under Pool.mu before ready is closed
 	err     error
@@ -119,6 +90,9 @@ func (p *Pool) acquire(ctx context.Context, cl claim) (*conn, error) {
 // wait queues for a connection.
 func (p *Pool) wait(ctx context.Context, cl claim) (*conn, error) {
 	w := &waiter{claim: cl, ready: make(chan struct{})}
+	if w.ahead {
+		w.wish, _ = ctx.Value(wishKey{}).(*wish)
+	}
 	if err := p.enqueue(w); err != nil {
 		return nil, err
 	}
@@ -143,11 +117,12 @@ func (p *Pool) wait(ctx context.Context, cl claim) (*conn, error) {
 	return nil, context.Cause(ctx)
 }
 
-func noSpare() error { return &Error{Kind: KindLimit, Err: errNoSpare} }
-
 func (p *Pool) enqueue(w *waiter) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w.wish != nil && w.wish.wanted {
+		w.callers()
+	}
 	switch {
 	case p.closed:
 		return errClosed
@@ -237,6 +212,9 @@ func (p *Pool) release(c *conn) {
 	defer p.mu.Unlock()
 	now := p.now()
 	p.held[c.lane]--
+	if c.talks {
+		p.talked = now
+	}
 	if c.lane == laneAhead {
 		p.lasted += (now.Sub(c.since) - p.lasted) / 4
 	}
@@ -271,10 +249,18 @@ func (p *Pool) pumpLocked() {
 	if now.Before(p.limit.dialAt) {
 		more = p.dialing
 	}
+	later := p.dialing > 0 && len(p.idle) > 0 // what is left for callers meanwhile is for one who waits, in the end
 	kept := p.queue[:0]
 	for _, w := range p.queue {
 		free := room(w.lane, held, most, soon)
-		ok := free && (!w.lane.ahead() || !foreground)
+		left := free && w.ahead && !w.now && !foreground && !p.spareLocked(now)
+		ok := free && (!w.lane.ahead() || !foreground) && !left
+		if left && later {
+			held[w.lane]++
+			later = false
+			kept = append(kept, w)
+			continue
+		}
 		if w.ahead && !ok && (!free || dials >= more) {
 			w.fail(noSpare())
 			continue
@@ -306,7 +292,7 @@ func (p *Pool) pumpLocked() {
 				continue
 			}
 			dials++
-		case w.ahead: // behind a caller, and a connection of its own is on its way
+		case w.ahead: // behind a caller, or what is there is left for one, and a connection of its own is on its way
 			held[w.lane]++
 			dials++
 		case !w.lane.ahead() && p.mayPressLocked(w, most, now):
@@ -338,32 +324,15 @@ func room(l lane, held [lanes]int, most int, soon bool) bool {
 }
 
 const (
-	// manyConns is how many connections are enough for what is done ahead, and short, to use all of them: it comes from all
-	// sides to its end, so that a caller waits for a fraction of it.
-	manyConns = 6
-	// aheadSoon is how long that may take. On a line, or for folders, where it takes longer one connection is left.
-	aheadSoon = 500 * time.Millisecond
+	// fewConns is how many connections take turns at transfers one after the other.
+	fewConns = 4
+	// again is how soon a caller comes again who does one thing after the other.
+	again = 100 * time.Millisecond
 )
-
-// aheadSoonLocked says whether work in laneAhead is over soon, by what it took lately and what is under way.
-func (p *Pool) aheadSoonLocked(now time.Time) bool {
-	if p.held[laneAhead] == 0 {
-		return p.lasted <= aheadSoon
-	}
-	for c := range p.conns {
-		if c.lane == laneAhead && !c.since.IsZero() && now.Sub(c.since) > aheadSoon {
-			return false
-		}
-	}
-	return p.lasted <= aheadSoon
-}
-
-// fewConns is how many connections take turns at transfers one after the other.
-const fewConns = 4
 
 // inARow says that the connection was in use just now.
 func (c *conn) inARow(now time.Time) bool {
-	return now.Sub(c.used) < 100*time.Millisecond && !c.used.Equal(c.born)
+	return now.Sub(c.used) < again && !c.used.Equal(c.born)
 }
 
 // takeIdleLocked gives the connection that was used last and is fit, and gives up those found unfit on the way. With data,
@@ -399,7 +368,7 @@ func (p *Pool) takeReadyLocked(now time.Time) *conn {
 
 func (p *Pool) grantLocked(w *waiter, c *conn, now time.Time) {
 	p.held[w.lane]++
-	c.lane, c.press, c.since = w.lane, w.press, now
+	c.lane, c.press, c.since, c.talks = w.lane, w.press, now, w.lane == laneMeta && !w.list
 	w.c = c
 	close(w.ready)
 }

@@ -30,6 +30,7 @@ type conn struct {
 	press   func()    // asks the holder to make room, nil: it cannot
 	pressed bool      // it was asked
 	since   time.Time // when the holder got it, zero when nobody has it
+	talks   bool      // the holder is a caller who has a dialogue
 	retire  bool      // not to be used again
 	noSpare bool      // the server would not open a data channel ahead
 }

@@ -54,7 +54,7 @@ func (p *Pool) listOnce(ctx context.Context, op, dir string) (*Listing, error) {
 	b := p.newBudget(ctx)
 	defer b.end()
 	var l *Listing
-	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx), aside: isAside(ctx), now: isAtHand(ctx), data: p.server().mlst}
+	claim := claim{lane: laneOf(ctx), ahead: wire.IsBackground(ctx), aside: isAside(ctx), now: isAtHand(ctx), data: p.server().mlst, list: true}
 	if claim.ahead {
 		claim.press = b.giveWay
 	}

@@ -65,6 +65,7 @@ type Pool struct {
 	slow     int                 // of these, for so long that others are made beside them; guarded by mu
 	queue    []*waiter           // oldest first. guarded by mu
 	lasted   time.Duration       // how long work in laneAhead had its connection lately, averaged. guarded by mu
+	talked   time.Time           // when a caller's dialogue was last over. guarded by mu
 	pressed  int                 // holders that were asked to make room and have not yet. guarded by mu
 	limit    limit               // guarded by mu
 	nextID   int                 // guarded by mu

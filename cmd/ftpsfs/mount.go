@@ -100,7 +100,7 @@ func (r *rooms) connect(ctx context.Context, o options.Options, cfg pool.Config,
 	r.cache = cache.New(remote, cache.Options{
 		AttrTTL: fs.CacheTTL(o.AttrTTL), DirTTL: fs.CacheTTL(o.DirTTL), NegTTL: fs.CacheTTL(o.NegTTL),
 		Hide:     func(name string) bool { return r.content.IsTemp(name) },
-		Walk:     cache.WalkOptions{Parallel: walkAhead, Background: pool.Ahead, Aside: pool.Aside, AtHand: r.pool.AtHand},
+		Walk:     cache.WalkOptions{Parallel: walkAhead, Background: pool.Ahead, Aside: pool.Aside, AtHand: r.pool.AtHand, Wanted: r.pool.Wanted},
 		Together: r.pool.AsksTogether,
 	})
 	budget := min(mostAhead, o.CacheMem/8)
