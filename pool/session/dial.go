@@ -73,7 +73,7 @@ func attempt(ctx context.Context, cfg Config, cred credentials) (*Session, error
 		return nil, err
 	}
 	if err := s.login(ctx, cred); err != nil {
-		s.line.Close()
+		s.giveUp()
 		return nil, err
 	}
 	s.learn(func(i *Info) { i.Since = time.Now() })

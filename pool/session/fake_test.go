@@ -19,9 +19,10 @@ import (
 
 // fake is a server that misbehaves as its fields say. Its zero value, with a certificate, is one that lets everybody in.
 type fake struct {
-	greeting string            // "": 220; "silent": none
-	replies  map[string]string // by verb or whole command; "" closes the connection, "in clear: " says something beside TLS first; without an entry: the usual
-	first    map[string]string // the same, on the first connection only
+	greeting string                     // "": 220; "silent": none
+	replies  map[string]string          // by verb or whole command; "" closes the connection, "in clear: " says something beside TLS first; without an entry: the usual
+	first    map[string]string          // the same, on the first connection only
+	wait     map[string]<-chan struct{} // by verb: it is answered when that is closed
 	implicit bool
 	tls      *tls.Config
 	data     func(f *fake, verb string, nc net.Conn) // serves the data connection of a transfer; nil: content, then close_notify
@@ -149,6 +150,9 @@ func (c *control) secure() bool {
 // handle answers one command; false ends the connection.
 func (c *control) handle(cmd string) bool {
 	verb, arg, _ := strings.Cut(cmd, " ")
+	if until := c.f.wait[verb]; until != nil {
+		<-until
+	}
 	c.f.mu.Lock()
 	c.f.cmds = append(c.f.cmds, cmd)
 	scripted, ok := c.f.replies[cmd]

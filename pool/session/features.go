@@ -13,7 +13,8 @@ func (s *Session) noteFeatures(r wire.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.info.HasFEAT, s.info.Features = r.Code == 211, features
-	_, s.epsv = features["EPSV"]
+	_, announced := features["EPSV"]
+	s.epsv = s.epsv || announced
 }
 
 // parseFeatures reads the reply to FEAT (RFC 2389 section 3.2): parameters by name, names in upper case. It is empty, not nil, where

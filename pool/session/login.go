@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jlaffaye/ftp"
@@ -43,12 +44,11 @@ func askPassword(ctx context.Context, cfg *Config) (credentials, error) {
 // the library, which keeps the session's state, then finds each of them done.
 func (s *Session) login(ctx context.Context, cred credentials) error {
 	var done []wire.Exchange
-	var port *wire.Pending
 	var err error
 	if s.quirks().SerialLogin {
 		done, err = s.loginSerial(ctx, cred)
 	} else {
-		done, port, err = s.loginFlight(ctx, cred)
+		done, err = s.loginFlight(ctx, cred)
 	}
 	if err != nil {
 		return err
@@ -62,9 +62,6 @@ func (s *Session) login(ctx context.Context, cred credentials) error {
 	}
 	if err := s.attachLibrary(cred, done); err != nil {
 		return err
-	}
-	if port != nil {
-		return s.makeSpare("EPSV", port.WaitFinal)
 	}
 	if s.cfg.CCC {
 		return s.clear(ctx)
@@ -80,9 +77,9 @@ func replyMap(done []wire.Exchange) map[string]wire.Reply {
 	return m
 }
 
-// setup are the commands behind USER, PASS and ACCT.
+// setup are the commands behind USER, PASS and ACCT but for FEAT.
 func (s *Session) setup() []string {
-	cmds := []string{"FEAT", "TYPE I", "OPTS UTF8 ON", "PBSZ 0", s.protCommand(), "PWD"}
+	cmds := []string{"TYPE I", "OPTS UTF8 ON", "PBSZ 0", s.protCommand(), "PWD"}
 	if facts := s.quirks().MLSTFacts; facts != "" {
 		cmds = append(cmds, "OPTS MLST "+facts)
 	}
@@ -96,14 +93,15 @@ func (s *Session) protCommand() string {
 	return "PROT P"
 }
 
-// asksEarly says whether the login asks for a data channel, too. The command is the last of its flight and nobody waits for the
-// answer, so whatever a server says to it, or does, is what it would do right behind the login.
+// asksEarly says whether the login asks for a data channel, too. Nobody waits for the answer, so whatever a server says to it, or
+// does, is what it would do right behind the login.
 func (s *Session) asksEarly() bool {
 	return s.cfg.Spare && !s.cfg.Active && !s.cfg.CCC && s.passiveCommand() == "EPSV"
 }
 
-// loginFlight sends everything at once. port is the EPSV among it, nil if there is none.
-func (s *Session) loginFlight(ctx context.Context, cred credentials) (done []wire.Exchange, port *wire.Pending, err error) {
+// loginFlight sends everything at once. FEAT comes last: where each of its lines is a packet (ProFTPD), the answer is more than a
+// server may send on a new connection before it hears of us, and takes a round trip more. Meanwhile the data channel is made.
+func (s *Session) loginFlight(ctx context.Context, cred credentials) ([]wire.Exchange, error) {
 	cmds := []string{"USER " + cred.user}
 	if cred.hasPassword {
 		cmds = append(cmds, "PASS "+cred.password)
@@ -111,35 +109,48 @@ func (s *Session) loginFlight(ctx context.Context, cred credentials) (done []wir
 	if cred.account != "" {
 		cmds = append(cmds, "ACCT "+cred.account)
 	}
+	names := len(cmds)
 	cmds = append(cmds, s.setup()...)
 	n := len(cmds)
-	if s.asksEarly() {
+	early := s.asksEarly()
+	if early {
 		cmds = append(cmds, "EPSV")
 	}
+	cmds = append(cmds, "FEAT")
 	var replies []wire.Reply
 	pending, err := s.line.Send(ctx, cmds...)
 	if err == nil {
 		replies, err = wire.Collect(ctx, pending[:n])
 	}
-	done = make([]wire.Exchange, len(replies))
+	done := make([]wire.Exchange, len(replies))
 	for i, r := range replies {
 		done[i] = wire.Exchange{Cmd: cmds[i], Reply: r}
 	}
 	m := replyMap(done)
 	in, refused := s.loggedIn(cred, m)
 	if refused != nil {
-		return nil, nil, refused
+		return nil, refused
 	}
 	if err != nil {
-		return nil, nil, s.serialReason(err, len(replies) > 0)
+		return nil, s.serialReason(err, len(replies) > 0)
 	}
 	if !in || !m["TYPE"].OK() || m["PROT"].Code == 503 && !s.protected(m["PROT"]) {
-		return nil, nil, errSerial
+		return nil, errSerial
 	}
-	if len(pending) > n {
-		port = pending[n]
+	if err := s.checkProtection(m); err != nil {
+		return nil, err
 	}
-	return done, port, s.checkProtection(m)
+	if early {
+		if err := s.makeSpare("EPSV", pending[n].WaitFinal); err != nil {
+			return nil, err
+		}
+	}
+	feat, err := pending[len(pending)-1].JoinFinal(ctx)
+	if err != nil {
+		return nil, s.serialReason(err, true)
+	}
+	// The library asks for it first.
+	return slices.Insert(done, names, wire.Exchange{Cmd: "FEAT", Reply: feat}), nil
 }
 
 // serialReason: a line that breaks in the middle of the flight, or stalls once some of it was answered, may do so
@@ -177,7 +188,7 @@ func (s *Session) loginSerial(ctx context.Context, cred credentials) ([]wire.Exc
 	if in, refused := s.loggedIn(cred, replyMap(done)); !in {
 		return nil, cmp.Or(refused, errLogin)
 	}
-	for _, cmd := range s.setup() {
+	for _, cmd := range append([]string{"FEAT"}, s.setup()...) {
 		if _, err := run(cmd); err != nil {
 			return nil, err
 		}

@@ -138,6 +138,18 @@ func (s *Session) Close() {
 	}()
 }
 
+// giveUp ends a session whose login failed, and the data channel that it may have begun to make.
+func (s *Session) giveUp() {
+	s.mu.Lock()
+	spare := s.spare
+	s.spare, s.closed = nil, true
+	s.mu.Unlock()
+	if spare != nil {
+		spare.discard()
+	}
+	s.line.Close()
+}
+
 // Info tells what is known of the server by now.
 func (s *Session) Info() Info {
 	s.mu.Lock()

@@ -3,8 +3,12 @@ package session_test
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 	"github.com/ftpsfs/ftpsfs/pool/session"
@@ -111,6 +115,41 @@ func TestSpareOfARefusedLogin(t *testing.T) {
 	}
 	if n := f.count("PASS"); n != 1 {
 		t.Errorf("password sent %d times", n)
+	}
+}
+
+// TestSpareIsMadeBesideFEAT: the answer to FEAT, which is long, is not waited for; and where it does not come, nothing is left behind.
+func TestSpareIsMadeBesideFEAT(t *testing.T) {
+	for _, breaks := range []bool{false, true} {
+		t.Run(fmt.Sprintf("breaks %v", breaks), func(t *testing.T) {
+			made, conn, first := make(chan struct{}), make(chan net.Conn, 1), sync.Once{}
+			f := &fake{wait: map[string]<-chan struct{}{"FEAT": made}, early: func(nc net.Conn) bool {
+				first.Do(func() {
+					conn <- nc
+					close(made)
+				})
+				return true
+			}}
+			if breaks {
+				f.first = map[string]string{"FEAT": ""}
+			}
+			_, cfg := startFake(t, f)
+			cfg.Spare = true
+			s := dial(t, cfg)
+			if s.Info().Quirks.SerialLogin != breaks || s.HasSpare() == breaks {
+				t.Errorf("one by one: %v; spare: %v", s.Info().Quirks.SerialLogin, s.HasSpare())
+			}
+			if breaks {
+				nc := <-conn
+				_ = nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+				if _, err := nc.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("the data channel of a login that failed: %v", err)
+				}
+			}
+			if b, _ := fetch(t, s, session.TransferRequest{Verb: "RETR /f"}); string(b) != content {
+				t.Errorf("read %q", b)
+			}
+		})
 	}
 }
 
