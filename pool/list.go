@@ -84,6 +84,10 @@ func (p *Pool) absDir(dir string) string {
 	return "/"
 }
 
+// portAfter is how long after our end of a listing's data channel the next one is asked for: by then the server is through with a
+// folder that is not large. See earlyAfter.
+const portAfter = 5 * time.Millisecond
+
 // maxFINsFailed is how many listings in a row may break with our end of the data channel sent ahead, before it is not any more:
 // whatever is on the way, or the server, does not like it.
 const maxFINsFailed = 2
@@ -96,20 +100,29 @@ const maxFINsFailed = 2
 // ahead, so that it comes with the last bytes.
 func (p *Pool) listFacts(b *budget, c *conn, dir string) (*Listing, error) {
 	var col collector
-	s := p.server()
-	early := s.linksLie && p.finsFailed.Load() < maxFINsFailed
-	req := session.TransferRequest{Verb: "MLSD " + p.absDir(dir), EarlyEnd: s.pureFTPd, EarlyFIN: early}
+	req := p.factsRequest(dir)
 	final, err := p.readListing(b, c, req, func(line string) { col.add(line, listing.ParseFacts) })
 	if err != nil {
-		if early && dataFailed(err) {
+		if req.EarlyFIN && dataFailed(err) {
 			p.finsFailed.Add(1)
 		}
 		return nil, err
 	}
-	if early {
+	if req.EarlyFIN {
 		p.finsFailed.Store(0)
 	}
 	return p.moreFacts(b, c, dir, &col, final)
+}
+
+func (p *Pool) factsRequest(dir string) session.TransferRequest {
+	s := p.server()
+	req := session.TransferRequest{
+		Verb: "MLSD " + p.absDir(dir), EarlyEnd: s.pureFTPd, EarlyFIN: s.linksLie && p.finsFailed.Load() < maxFINsFailed,
+	}
+	if s.proftpd && !p.portTurns.bad() {
+		req.NextAfter = portAfter
+	}
+	return req
 }
 
 // moreFacts asks for what MLSD did not tell.
@@ -289,6 +302,7 @@ func (p *Pool) endListing(b *budget, d *session.Data) (wire.Reply, error) {
 	stop := context.AfterFunc(b.ctx, d.Abort)
 	defer stop()
 	final, err := d.Finish(b.ctx)
+	p.portTurns.note(d)
 	if err != nil {
 		return final, err
 	}

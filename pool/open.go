@@ -40,9 +40,10 @@ type Pool struct {
 	// finsFailed counts listings in a row that broke with our FIN sent ahead.
 	finsFailed atomic.Int32
 	// bareEnds counts listings that ended without a close_notify before one with it was seen.
-	bareEnds atomic.Int32
-	turns    turns                  // of what is asked behind uploads
-	password atomic.Pointer[string] // of the latest login, to hide it in what servers say
+	bareEnds  atomic.Int32
+	turns     turns                  // of what is asked behind uploads
+	portTurns turns                  // of ports that are asked for during listings
+	password  atomic.Pointer[string] // of the latest login, to hide it in what servers say
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
 	ctx    context.Context

@@ -280,8 +280,8 @@ func (u *upload) askBehind(d *session.Data, a Attrs, k checks) {
 // stored a small file in less; if not, or if packets of the data channel are late, it answers during the transfer, and nothing was won.
 const earlyAfter = 3 * time.Millisecond
 
-// turns counts uploads with questions behind them, and those where some were not answered in turn. Nothing is lost there, but nothing
-// is won either.
+// turns counts transfers with commands sent ahead of their end, and those where some were not answered in turn. Nothing is lost there,
+// but nothing is won either.
 type turns struct{ kept, missed atomic.Int64 }
 
 // badTurns is how many are too many, if they are also more than the others.
@@ -294,9 +294,10 @@ func (t *turns) bad() bool {
 
 func (t *turns) note(d *session.Data) {
 	switch {
+	case !d.Asked():
 	case d.OutOfTurn():
 		t.missed.Add(1)
-	case d.Answers() != nil:
+	default:
 		t.kept.Add(1)
 	}
 }

@@ -31,6 +31,9 @@ func (d *Data) Behind(b Behind) { d.behind = b }
 // reply. It is called after Finish.
 func (d *Data) Answers() []wire.Reply { return d.answers }
 
+// Asked says that commands were sent ahead of the final reply. It is called after Finish.
+func (d *Data) Asked() bool { return len(d.asked) > 0 || d.port != nil }
+
 // OutOfTurn says that the server answered a command of Behind ahead of the final reply, or not at all.
 func (d *Data) OutOfTurn() bool { return d.outOfTurn }
 
@@ -116,3 +119,64 @@ func endOf(all []wire.Reply) int {
 	}
 	return slices.IndexFunc(all, wire.Reply.Refused)
 }
+
+// askNext asks for the next data channel in the middle of a download.
+func (d *Data) askNext() {
+	d.asking.Lock()
+	defer d.asking.Unlock()
+	if d.ended {
+		return
+	}
+	if pending, err := d.s.line.Send(wire.Background(context.Background()), d.s.passiveCommand()); err == nil {
+		d.port = pending[0]
+	}
+}
+
+// endAsking ends the use of the line by askNext, and gives what was asked.
+func (d *Data) endAsking() *wire.Pending {
+	d.asking.Lock()
+	defer d.asking.Unlock()
+	d.ended = true
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	return d.port
+}
+
+// busyCode is what is said, in the middle of a transfer, to the request for another data channel.
+const busyCode = 450
+
+// sortNext finds out which reply is the download's own, and makes the next data channel where there is a port for it. first is the first
+// reply: a refusal may be that of the port, ahead of the end.
+func (d *Data) sortNext(ctx context.Context, first wire.Reply, port *wire.Pending) (wire.Reply, error) {
+	cmd := d.s.passiveCommand()
+	if !first.Refused() {
+		return first, d.s.makeSpare(cmd, port.WaitFinal)
+	}
+	second, err := port.JoinFinal(wire.WithBound(ctx, min(answerBound, d.s.cfg.Timeout)))
+	switch {
+	case err != nil:
+		return first, err
+	case isPort(second):
+		return first, d.s.makeSpare(cmd, func(context.Context) (wire.Reply, error) { return second, nil })
+	case second.OK(), first.Code == busyCode:
+		d.outOfTurn = true
+		return second, nil
+	}
+	return first, nil
+}
+
+// inStep checks, for a transfer that was cut off, that last and the reply to the request for a port are all that is owed: servers
+// were seen to answer such a transfer twice.
+func (d *Data) inStep(last wire.Reply, port *wire.Pending) error {
+	ctx, cancel := context.WithTimeout(wire.Background(context.Background()), abortTimeout)
+	defer cancel()
+	second, err := port.JoinFinal(ctx)
+	if err == nil && !isPort(second) && last.Code != busyCode {
+		err = fmt.Errorf("%w: %s", wire.ErrUnsolicited, second)
+	}
+	return err
+}
+
+// isPort says that a reply tells a port: nothing else is answered so.
+func isPort(r wire.Reply) bool { return r.Code == 229 || r.Code == 227 }

@@ -3,6 +3,7 @@ package session_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"testing"
 	"time"
@@ -49,6 +50,64 @@ func TestQuestionsBehindUploads(t *testing.T) {
 				}
 			}
 			t.Logf("%d answers in turn", answered)
+		})
+	}
+}
+
+// TestPortsDuringListings: whenever a server reads the request for the next port, a listing is complete, its own reply is found, and the
+// session goes on; one that is given up leaves the session in step or ended.
+func TestPortsDuringListings(t *testing.T) {
+	for name, after := range map[string]time.Duration{"at once": time.Nanosecond, "a moment later": 300 * time.Microsecond} {
+		t.Run(name, func(t *testing.T) {
+			srv := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
+			sizes := []int{0, 1, 50, 500, 5000}
+			for _, size := range sizes {
+				if err := os.Mkdir(srv.Disk(fmt.Sprint(size)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				for n := range size {
+					if err := os.WriteFile(srv.Disk(fmt.Sprintf("%d/f%d", size, n)), nil, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			s := dial(t, config(srv, nil))
+			asked, missed, lost := 0, 0, 0
+			for n := range 60 {
+				size := sizes[n%len(sizes)]
+				d, err := s.Transfer(t.Context(), session.TransferRequest{
+					Verb: fmt.Sprintf("MLSD %s/%d", s.Info().Home, size), Next: true, EarlyFIN: true, NextAfter: after,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n%7 == 6 {
+					_, _ = d.Read(make([]byte, 10))
+					d.Abort()
+					if s.Poisoned() != nil {
+						s = dial(t, config(srv, nil))
+						lost++
+					}
+				} else {
+					b, err := io.ReadAll(d)
+					if lines := bytes.Count(b, []byte("; f")); err != nil || lines != size || !d.CloseNotify() {
+						t.Fatalf("%d: %d lines, %v", size, lines, err)
+					}
+					if r, err := d.Finish(t.Context()); err != nil || r.Code != 226 {
+						t.Fatalf("%d: %v, %v", size, r, err)
+					}
+					if d.Asked() {
+						asked++
+					}
+					if d.OutOfTurn() {
+						missed++
+					}
+				}
+				if r, err := s.Command(t.Context(), "PWD"); err != nil || r.Code != 257 {
+					t.Fatalf("%d: the session is out of step: %v, %v", size, r, err)
+				}
+			}
+			t.Logf("asked during %d listings, %d times answered during them; %d sessions lost", asked, missed, lost)
 		})
 	}
 }

@@ -27,6 +27,7 @@ type Data struct {
 	next        bool
 	early       bool // a download: our close_notify goes out at once
 	earlyFIN    bool // a download: our FIN goes out at once, without a close_notify
+	nextAfter   time.Duration
 	joined      bool // the final reply comes in the same round trip as what was waited for last
 	background  bool
 	behind      Behind          // commands that go out ahead of the final reply
@@ -47,6 +48,11 @@ type Data struct {
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of a Finish under way. guarded by mu
+
+	asking sync.Mutex    // held while a command is written
+	timer  *time.Timer   // asks for the next data channel; nil: nobody does
+	ended  bool          // it is not asked for any more. guarded by asking
+	port   *wire.Pending // what was asked. guarded by asking
 }
 
 // DataError says that the data channel broke while the control connection went on. Reply is the server's final reply,
@@ -80,6 +86,9 @@ func (d *Data) open() {
 		}
 		if d.earlyFIN {
 			d.joined = d.conn.closeWrite() == nil
+		}
+		if d.joined && d.next && d.nextAfter > 0 {
+			d.timer = time.AfterFunc(d.nextAfter, d.askNext)
 		}
 		return
 	}
@@ -193,7 +202,8 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	}
 	_ = d.conn.Close()
 	d.ch.cancel()
-	ahead := d.next && d.endedByServer()
+	port := d.endAsking()
+	ahead := port == nil && d.next && d.endedByServer()
 	if ahead {
 		_ = d.s.prepare(wire.Background(ctx))
 	}
@@ -203,6 +213,9 @@ func (d *Data) finish(ctx context.Context) (wire.Reply, error) {
 	reply, err := d.finalReply(wire.WithBound(ctx, bound))
 	if err == nil && len(d.asked) > 0 {
 		reply, err = d.sortOut(ctx, reply)
+	}
+	if err == nil && port != nil {
+		reply, err = d.sortNext(ctx, reply, port)
 	}
 	d.leave()
 	if err != nil {
@@ -345,7 +358,12 @@ func (d *Data) abort() {
 // cutOff resets the channel and brings the line in step, or poisons it.
 func (d *Data) cutOff() {
 	d.ch.discard()
-	if _, err := d.lastReply(); err != nil {
+	port := d.endAsking()
+	last, err := d.lastReply()
+	if err == nil && port != nil {
+		err = d.inStep(last, port)
+	}
+	if err != nil {
 		d.s.line.Poison(fmt.Errorf("transfer cut off: %w", err))
 	}
 }

@@ -31,6 +31,9 @@ type TransferRequest struct {
 	// connection before its final reply (ProFTPD's lingering close). No close_notify goes ahead of it: such a server does not read
 	// that, and a socket closed with something unread is reset, together with the data still on their way.
 	EarlyFIN bool
+	// NextAfter, with Next and EarlyFIN, asks for the next data channel this long after the FIN, while the content is on its way, if that is
+	// not over by then: for a server that reads commands during a transfer, and is through with a short one then. 0: behind its end.
+	NextAfter time.Duration
 	// Next makes a spare data channel for the following transfer as soon as this one allows: Finish leaves it on its way
 	// and costs nothing more.
 	Next bool
@@ -205,7 +208,7 @@ func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pen
 		ch.start()
 	}
 	verb := pending[len(pending)-1]
-	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, early: r.EarlyEnd && !r.upload(), earlyFIN: r.EarlyFIN && !r.upload(), background: wire.IsBackground(ctx)}
+	d := &Data{s: s, ch: ch, verb: verb, cmd: r.Verb, upload: r.upload(), next: r.Next, early: r.EarlyEnd && !r.upload(), earlyFIN: r.EarlyFIN && !r.upload(), nextAfter: r.NextAfter, background: wire.IsBackground(ctx)}
 	told, reply, err := wire.Begin(ctx, pending)
 	if err != nil {
 		ch.discard()
