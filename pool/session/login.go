@@ -99,8 +99,8 @@ func (s *Session) asksEarly() bool {
 	return s.cfg.Spare && !s.cfg.Active && !s.cfg.CCC && s.passiveCommand() == "EPSV"
 }
 
-// loginFlight sends everything at once. FEAT comes last: where each of its lines is a packet (ProFTPD), the answer is more than a
-// server may send on a new connection before it hears of us, and takes a round trip more. Meanwhile the data channel is made.
+// loginFlight sends everything at once. FEAT comes last: on new connections to ProFTPD its long answer was seen to come a round trip
+// behind the others. Meanwhile the data channel is made.
 func (s *Session) loginFlight(ctx context.Context, cred credentials) ([]wire.Exchange, error) {
 	cmds := []string{"USER " + cred.user}
 	if cred.hasPassword {
