@@ -49,7 +49,7 @@ func (c *Cache) renewLocked(w want) {
 	c.launchLocked(c.o.Walk.Aside(context.Background()), q, nil, true).renews = true
 }
 
-// beside lists w's folder beside the question about w, which is answered a round trip sooner: the first name asked for that the listing, a
+// besideLocked lists w's folder beside the question about w, which is answered a round trip sooner: the first name asked for that the listing, a
 // little too old by now, did not tell. Who asks for one more has it then.
 func (c *Cache) besideLocked(w want, n *node, now moment) bool {
 	k, q := c.knowLocked(n, w.name), question{askList, w.dir}

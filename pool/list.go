@@ -84,10 +84,6 @@ func (p *Pool) absDir(dir string) string {
 	return "/"
 }
 
-// portAfter is how long after our end of a listing's data channel the next one is asked for: by then the server is through with a
-// folder that is not large. See earlyAfter.
-const portAfter = 5 * time.Millisecond
-
 // maxFINsFailed is how many listings in a row may break with our end of the data channel sent ahead, before it is not any more:
 // whatever is on the way, or the server, does not like it.
 const maxFINsFailed = 2

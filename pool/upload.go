@@ -276,32 +276,6 @@ func (u *upload) askBehind(d *session.Data, a Attrs, k checks) {
 	d.Behind(b)
 }
 
-// earlyAfter is how far the questions stay behind the last byte of an upload to a server that reads commands at any time. It has
-// stored a small file in less; if not, or if packets of the data channel are late, it answers during the transfer, and nothing was won.
-const earlyAfter = 3 * time.Millisecond
-
-// turns counts transfers with commands sent ahead of their end, and those where some were not answered in turn. Nothing is lost there,
-// but nothing is won either.
-type turns struct{ kept, missed atomic.Int64 }
-
-// badTurns is how many are too many, if they are also more than the others.
-const badTurns = 4
-
-func (t *turns) bad() bool {
-	missed := t.missed.Load()
-	return missed >= badTurns && missed > t.kept.Load()
-}
-
-func (t *turns) note(d *session.Data) {
-	switch {
-	case !d.Asked():
-	case d.OutOfTurn():
-		t.missed.Add(1)
-	default:
-		t.kept.Add(1)
-	}
-}
-
 // finishFailed is the error of an upload whose end went wrong.
 func (u *upload) finishFailed(ctx context.Context, err error) *Error {
 	if ctx.Err() != nil {
