@@ -1,0 +1,239 @@
+package pool
+
+import (
+	"slices"
+	"time"
+)
+
+// pumpLocked serves the queue: with idle connections, by opening new ones, by asking holders to make room.
+func (p *Pool) pumpLocked() {
+	if p.closed || len(p.queue) == 0 {
+		return
+	}
+	r := p.roundLocked()
+	kept := p.queue[:0]
+	for _, w := range p.queue {
+		if r.staysLocked(w) {
+			kept = append(kept, w)
+		}
+	}
+	clear(p.queue[len(kept):])
+	p.queue = kept
+	p.dialLocked(r.dials-(p.dialing-p.slow)-p.serviced, r.most, r.now, !r.foreground)
+	p.pressLocked(r.blocked)
+}
+
+// round is one pass over the queue. Pool.mu is held from its beginning to its end.
+type round struct {
+	p    *Pool
+	now  time.Time
+	most int        // connections that are allowed
+	more int        // that are being made, or may be
+	soon bool       // what is done ahead is over within a moment
+	kept bool       // one that comes while others are being made is kept for a question ahead already
+	held [lanes]int // the pool's, and what was given or promised in this round
+
+	foreground bool // a caller stays in the queue
+	dials      int  // connections wanted besides those that are there
+	blocked    int  // callers who need that somebody makes room
+}
+
+func (p *Pool) roundLocked() *round {
+	now := p.now()
+	r := &round{p: p, now: now, most: p.limit.now(p.cfg.MaxConns, now), soon: p.aheadSoonLocked(now), held: p.held}
+	r.more = r.most - len(p.conns)
+	if now.Before(p.limit.dialAt) {
+		r.more = p.dialing
+	}
+	r.kept = p.dialing == 0 || len(p.idle) == 0
+	return r
+}
+
+// staysLocked serves w, or refuses it, as far as that can be done now, and says whether it stays in the queue.
+func (r *round) staysLocked(w *waiter) bool {
+	free := room(w.lane, r.held, r.most, r.soon)
+	switch {
+	case w.now:
+		return r.atOnceLocked(w, free)
+	case w.ahead:
+		return r.aheadLocked(w, free)
+	case w.lane.ahead():
+		return !free || r.foreground || !r.lendLocked(w)
+	case free && r.lendLocked(w):
+		return false
+	case !free && r.p.mayPressLocked(w, r.most, r.now):
+		r.blocked++
+	}
+	r.foreground = true
+	return true
+}
+
+// atOnceLocked serves a question ahead that is not to wait.
+func (r *round) atOnceLocked(w *waiter, free bool) (stays bool) {
+	var c *conn
+	if free && !r.foreground {
+		c = r.p.takeReadyLocked(r.now)
+	}
+	if c == nil {
+		w.fail(noSpare())
+		return false
+	}
+	r.held[w.lane]++
+	r.p.grantLocked(w, c, r.now)
+	return false
+}
+
+// aheadLocked serves a question that nobody waits for yet. Where a caller is in the queue, or what is there is left for one, it
+// waits for a connection that is made for it, or fails where none can be.
+func (r *round) aheadLocked(w *waiter, free bool) (stays bool) {
+	spare := free && !r.foreground && r.p.spareLocked(r.now)
+	switch {
+	case spare && (!w.aside || len(r.p.conns) != 1 || r.dials >= r.more):
+		return !r.lendLocked(w)
+	case spare: // beside the only connection: a login later there are two
+	case free && !r.foreground && !r.kept: // what is left for callers meanwhile is for one who waits, in the end
+		r.kept = true
+		r.held[w.lane]++
+		return true
+	case !free || r.dials >= r.more:
+		w.fail(noSpare())
+		return false
+	}
+	r.held[w.lane]++
+	r.dials++
+	return true
+}
+
+// lendLocked gives w an idle connection, or counts the one that has to be made for it.
+func (r *round) lendLocked(w *waiter) (lent bool) {
+	r.held[w.lane]++
+	c := r.p.takeIdleLocked(r.now, w.data)
+	if c == nil {
+		r.dials++
+		return false
+	}
+	r.p.grantLocked(w, c, r.now)
+	if w.data && !c.s.SpareReady() && c.inARow(r.now) && len(r.p.conns)+r.p.dialing < min(r.most, fewConns) {
+		r.dials++ // one transfer follows the other: two connections take turns
+	}
+	return true
+}
+
+// room says whether one more connection may be held for l. soon: what is done ahead in laneAhead is over within a moment.
+func room(l lane, held [lanes]int, most int, soon bool) bool {
+	transfers := held[laneTransfer] + held[laneBackground]
+	free := most - transfers - held[laneMeta] - held[laneShort] - held[laneAhead]
+	few := free >= min(3, most) && transfers+held[laneAhead] < most-1
+	switch l {
+	case laneTransfer:
+		return free >= 1 && (most == 1 || transfers < most-1)
+	case laneBackground: // leaves one for a dialogue and one for a transfer, where there are so many
+		return few
+	case laneAhead: // where there are many, whoever comes has one of them in no time
+		return few || most >= manyConns && (free >= 2 || free == 1 && soon)
+	}
+	return free >= 1
+}
+
+const (
+	// fewConns is how many connections take turns at transfers one after the other.
+	fewConns = 4
+	// again is how soon a caller comes again who does one thing after the other.
+	again = 100 * time.Millisecond
+)
+
+// inARow says that the connection was in use just now.
+func (c *conn) inARow(now time.Time) bool {
+	return now.Sub(c.used) < again && !c.used.Equal(c.born)
+}
+
+// takeIdleLocked gives the connection that was used last and is fit, and gives up those found unfit on the way. With data,
+// one whose data channel is there goes first.
+func (p *Pool) takeIdleLocked(now time.Time, data bool) *conn {
+	if data {
+		if c := p.takeReadyLocked(now); c != nil {
+			return c
+		}
+	}
+	for n := len(p.idle); n > 0; n = len(p.idle) {
+		c := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		if c.usable(now) && c.s.Healthy() {
+			return c
+		}
+		p.dropLocked(c)
+	}
+	return nil
+}
+
+// takeReadyLocked gives the connection that was used last of those whose data channel is there.
+func (p *Pool) takeReadyLocked(now time.Time) *conn {
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if c := p.idle[i]; c.ready(now) {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			return c
+		}
+	}
+	return nil
+}
+
+func (p *Pool) grantLocked(w *waiter, c *conn, now time.Time) {
+	p.held[w.lane]++
+	c.lane, c.press, c.since, c.talks = w.lane, w.press, now, w.lane == laneMeta && !w.list
+	w.c = c
+	close(w.ready)
+}
+
+// dialLocked opens up to n more connections.
+func (p *Pool) dialLocked(n, most int, now time.Time, background bool) {
+	if now.Before(p.limit.dialAt) {
+		p.laterLocked() // at dialAt
+		return
+	}
+	for n = min(n, most-len(p.conns)-(p.dialing-p.slow)); n > 0; n-- {
+		if !p.spawnLocked(func() { p.open(background) }) {
+			return
+		}
+		p.dialing++
+	}
+}
+
+// mayPressLocked says whether w is stuck: behind transfers, or behind something short that is not short.
+func (p *Pool) mayPressLocked(w *waiter, most int, now time.Time) bool {
+	short := p.held[laneAhead]
+	switch {
+	case w.lane != laneTransfer:
+		short += p.held[laneMeta] + p.held[laneShort]
+	case p.held[laneTransfer]+p.held[laneBackground] >= most-1: // the end of something short is of no use
+		short = 0
+	}
+	if short == 0 || !now.Before(w.pressAt) {
+		return true
+	}
+	p.laterLocked() // at pressAt
+	return false
+}
+
+// pressLocked asks holders to make room until as many were asked as there are callers stuck: work ahead first, then who
+// has held longest.
+func (p *Pool) pressLocked(blocked int) {
+	for p.pressed < blocked {
+		var victim *conn
+		for c := range p.conns {
+			if c.press == nil || c.pressed {
+				continue
+			}
+			if victim == nil || c.lane > victim.lane || c.lane == victim.lane && c.since.Before(victim.since) {
+				victim = c
+			}
+		}
+		if victim == nil {
+			return
+		}
+		victim.pressed = true
+		p.pressed++
+		p.counters.press.Add(1)
+		p.spawnLocked(victim.press)
+	}
+}
