@@ -222,6 +222,7 @@ func (p *Pool) release(c *conn) {
 		p.pressed--
 	}
 	c.press, c.pressed, c.since = nil, false, time.Time{}
+	p.rememberLocked(c)
 	if _, ours := p.conns[c]; !ours {
 		return
 	}

@@ -24,15 +24,16 @@ type conn struct {
 	s       *session.Session
 	id      int
 	born    time.Time
-	proven  time.Time // when it last gave an answer
-	used    time.Time // when a caller last gave it back
-	lane    lane      // of the holder
-	press   func()    // asks the holder to make room, nil: it cannot
-	pressed bool      // it was asked
-	since   time.Time // when the holder got it, zero when nobody has it
-	talks   bool      // the holder is a caller who has a dialogue
-	retire  bool      // not to be used again
-	noSpare bool      // the server would not open a data channel ahead
+	proven  time.Time      // when it last gave an answer
+	used    time.Time      // when a caller last gave it back
+	lane    lane           // of the holder
+	press   func()         // asks the holder to make room, nil: it cannot
+	pressed bool           // it was asked
+	since   time.Time      // when the holder got it, zero when nobody has it
+	talks   bool           // the holder is a caller who has a dialogue
+	retire  bool           // not to be used again
+	quirks  session.Quirks // of the server, as the memory was told of them
+	noSpare bool           // the server would not open a data channel ahead
 }
 
 // stale says that the connection should be asked whether it lives before it is used.
@@ -41,6 +42,13 @@ func (c *conn) stale(now time.Time) bool { return now.Sub(c.proven) > trustFor |
 // usable says that the connection may be lent.
 func (c *conn) usable(now time.Time) bool {
 	return !c.retire && now.Sub(c.born) < maxAge && c.s.Poisoned() == nil
+}
+
+// rememberLocked keeps what the session has found out of the server since it was asked last.
+func (p *Pool) rememberLocked(c *conn) {
+	now := c.s.Quirks()
+	p.memory.learnQuirks(c.quirks, now)
+	c.quirks = now
 }
 
 // retire makes a connection end with its present use.
@@ -89,7 +97,8 @@ func (p *Pool) open(background bool) {
 		p.counters.handshakes.Add(1)
 		info := s.Info()
 		p.srv.Store(newServerInfo(p.address(), p.cfg.Root, info))
-		p.memory.learnServer(p.server().identity, info.Quirks)
+		p.memory.learnServer(p.server().identity, cfg.Quirks, info.Quirks)
+		d.quirks = info.Quirks
 		// Where the login has not asked for it: a line written, nothing waited for, and the first transfer finds its data channel.
 		_ = s.Prepare(wire.Background(p.ctx))
 	}
@@ -107,7 +116,8 @@ const (
 
 // dial is a connect under way. Guarded by Pool.mu.
 type dial struct {
-	hedged bool // another one may be made beside it
+	quirks session.Quirks // as reported to the memory. Written before opened, which is called once
+	hedged bool           // another one may be made beside it
 	over   bool
 }
 
@@ -142,7 +152,7 @@ func (p *Pool) opened(s *session.Session, d *dial, err error) bool {
 		return false
 	}
 	p.nextID++
-	c := &conn{s: s, id: p.nextID, born: now, proven: now, used: now}
+	c := &conn{s: s, id: p.nextID, quirks: d.quirks, born: now, proven: now, used: now}
 	p.conns[c] = struct{}{}
 	p.limit.grew(len(p.conns), p.cfg.MaxConns)
 	p.connectedLocked()

@@ -303,16 +303,26 @@ func (f *fake) listing() string {
 	return b.String()
 }
 
-func (c *fakeConn) passive() {
+// passive answers EPSV.
+func (c *fakeConn) passive() { c.say("229 ok (|||%d|)", c.listen()) }
+
+// passivePASV answers PASV.
+func (c *fakeConn) passivePASV() {
+	port := c.listen()
+	c.say("227 ok (127,0,0,1,%d,%d)", port>>8, port&255)
+}
+
+// listen waits for a data connection at the port.
+func (c *fakeConn) listen() (port int) {
 	if c.pasv != nil {
 		c.pasv.Close()
 	}
 	var err error
 	if c.pasv, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		c.f.t.Error(err)
-		return
+		return 0
 	}
-	c.say("229 ok (|||%d|)", c.pasv.Addr().(*net.TCPAddr).Port)
+	return c.pasv.Addr().(*net.TCPAddr).Port
 }
 
 // data says 150 and opens the data connection. nil: the client did not come.

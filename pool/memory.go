@@ -106,7 +106,7 @@ func (m *memory) quirks() session.Quirks {
 
 // learnServer is called after each login. Another identity than before (an upgrade, another machine behind the name)
 // forgets what was learned of the first.
-func (m *memory) learnServer(identity string, q session.Quirks) {
+func (m *memory) learnServer(identity string, before, after session.Quirks) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if identity != m.identity {
@@ -119,7 +119,21 @@ func (m *memory) learnServer(identity string, q session.Quirks) {
 			m.learned.Names = map[nameTrait]bool{}
 		}
 	}
-	if m.learned.Quirks != q {
+	m.learnQuirksLocked(before, after)
+}
+
+// learnQuirks notes what a session found out behind its login.
+func (m *memory) learnQuirks(before, after session.Quirks) {
+	if before == after {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.learnQuirksLocked(before, after)
+}
+
+func (m *memory) learnQuirksLocked(before, after session.Quirks) {
+	if q := m.learned.Quirks.With(before, after); q != m.learned.Quirks {
 		m.learned.Quirks, m.dirty = q, true
 	}
 }

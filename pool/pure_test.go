@@ -233,12 +233,12 @@ func TestMemory(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	file := filepath.Join(t.TempDir(), "learned.json")
 	m := openMemory(file, "h:21", log)
-	m.learnServer("h:21 a", session.Quirks{NoEPSV: true})
+	m.learnServer("h:21 a", session.Quirks{}, session.Quirks{NoEPSV: true})
 	m.setCan(CapAppend, true)
 	m.save()
 
 	other := openMemory(file, "h:22", log) // another mount writes meanwhile
-	other.learnServer("h:22 b", session.Quirks{})
+	other.learnServer("h:22 b", session.Quirks{}, session.Quirks{})
 	other.setCan(CapAppend, false)
 	other.save()
 
@@ -246,11 +246,14 @@ func TestMemory(t *testing.T) {
 	if !again.quirks().NoEPSV {
 		t.Error("quirks must be known before the login")
 	}
-	again.learnServer("h:21 a", again.quirks())
+	again.learnServer("h:21 a", again.quirks(), again.quirks())
 	if can, known := again.can(CapAppend); !can || !known {
 		t.Errorf("Can = %v, %v", can, known)
 	}
-	again.learnServer("h:21 upgraded", session.Quirks{})
+	again.learnServer("h:21 upgraded", again.quirks(), again.quirks())
+	if again.quirks().NoEPSV {
+		t.Error("a quirk of the old version is believed of the new one")
+	}
 	if _, known := again.can(CapAppend); known {
 		t.Error("what was true of the old version is believed of the new one")
 	}

@@ -277,7 +277,7 @@ func (s *Session) connect(ctx context.Context, address string) (*channel, error)
 
 // passiveCommand gives the command that asks for a port.
 func (s *Session) passiveCommand() string {
-	if s.quirks().NoEPSV || (s.cfg.TrustPASVAddress || s.cfg.NoEPSV) && s.remote.IP.To4() != nil {
+	if s.remote.IP.To4() != nil && (s.cfg.TrustPASVAddress || s.cfg.NoEPSV || s.Quirks().NoEPSV) {
 		return "PASV"
 	}
 	return "EPSV"
@@ -297,6 +297,9 @@ func (s *Session) passiveReply(ctx context.Context, cmd string, reply finalReply
 		return "", s.explain(err)
 	}
 	if !r.OK() {
+		if cmd == "PASV" && r.Code >= 500 { // what was said of EPSV was no word about EPSV
+			s.learn(func(i *Info) { i.Quirks.NoEPSV = false })
+		}
 		return "", s.refusal(cmd, r)
 	}
 	return s.passiveAddress(cmd, r)

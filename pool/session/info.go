@@ -42,6 +42,24 @@ type Quirks struct {
 	MLSTFacts       string `json:"mlst_facts,omitempty"`        // argument of OPTS MLST that turns all facts on
 }
 
+// With gives q and what a session found out that began with before and knows after: only what changed, so that it can be put
+// together with what others found out meanwhile.
+func (q Quirks) With(before, after Quirks) Quirks {
+	if after.SerialLogin != before.SerialLogin {
+		q.SerialLogin = after.SerialLogin
+	}
+	if after.LateClientHello != before.LateClientHello {
+		q.LateClientHello = after.LateClientHello
+	}
+	if after.NoEPSV != before.NoEPSV {
+		q.NoEPSV = after.NoEPSV
+	}
+	if after.MLSTFacts != before.MLSTFacts {
+		q.MLSTFacts = after.MLSTFacts
+	}
+	return q
+}
+
 // sawPort notes the port of a data channel.
 func (i *Info) sawPort(port int) {
 	i.DataPort = port

@@ -45,7 +45,7 @@ func askPassword(ctx context.Context, cfg *Config) (credentials, error) {
 func (s *Session) login(ctx context.Context, cred credentials) error {
 	var done []wire.Exchange
 	var err error
-	if s.quirks().SerialLogin {
+	if s.Quirks().SerialLogin {
 		done, err = s.loginSerial(ctx, cred)
 	} else {
 		done, err = s.loginFlight(ctx, cred)
@@ -80,7 +80,7 @@ func replyMap(done []wire.Exchange) map[string]wire.Reply {
 // setup are the commands behind USER, PASS and ACCT but for FEAT.
 func (s *Session) setup() []string {
 	cmds := []string{"TYPE I", "OPTS UTF8 ON", "PBSZ 0", s.protCommand(), "PWD"}
-	if facts := s.quirks().MLSTFacts; facts != "" {
+	if facts := s.Quirks().MLSTFacts; facts != "" {
 		cmds = append(cmds, "OPTS MLST "+facts)
 	}
 	return cmds

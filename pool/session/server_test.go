@@ -261,6 +261,7 @@ func TestWaysToConnectToRealServers(t *testing.T) {
 		{"implicit", lab.Options{Implicit: true}, nil},
 		{"active", lab.Options{}, func(c *session.Config) { c.Active = true }},
 		{"IPv6", lab.Options{Bind: "::1"}, nil},
+		{"IPv6 of a server whose IPv4 needs PASV", lab.Options{Bind: "::1"}, func(c *session.Config) { c.Quirks.NoEPSV = true }},
 		{"active, IPv6", lab.Options{Bind: "::1"}, func(c *session.Config) { c.Active = true }},
 	}
 	for _, kind := range lab.Real {

@@ -166,7 +166,8 @@ func (s *Session) learn(change func(*Info)) {
 	change(&s.info)
 }
 
-func (s *Session) quirks() Quirks {
+// Quirks are what is known of the server by now, that a later session needs not learn again.
+func (s *Session) Quirks() Quirks {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.info.Quirks

@@ -203,7 +203,7 @@ func (s *Session) unconnected(ctx context.Context, r TransferRequest, pending []
 
 // begin goes on once the channel is there and the commands are written.
 func (s *Session) begin(ctx context.Context, r TransferRequest, ch *channel, pending []*wire.Pending) (*Data, error) {
-	ch.late = r.late || s.quirks().LateClientHello
+	ch.late = r.late || s.Quirks().LateClientHello
 	if !ch.late {
 		ch.start()
 	}
