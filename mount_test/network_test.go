@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -45,6 +46,7 @@ func newWires(t *testing.T) *wires {
 	for _, program := range []string{"ip", "nft", "unshare", "nsenter"} {
 		tool(t, program)
 	}
+	clearWires(t)
 	id := fmt.Sprintf("%dx%d", os.Getpid(), networks.Add(1))
 	w := &wires{t: t, ns: "ftpsfs" + id, in: "fi" + id, out: "fo" + id}
 	w.run("ip", "netns", "add", w.ns)
@@ -61,6 +63,18 @@ func newWires(t *testing.T) *wires {
 	w.hosts = filepath.Join(dir, "hosts")
 	w.named(serverSide)
 	return w
+}
+
+// clearWires removes the links of runs that were killed: their addresses are ours.
+func clearWires(t *testing.T) {
+	links, err := net.Interfaces()
+	must(t, err)
+	for _, l := range links {
+		var pid, n int
+		if _, err := fmt.Sscanf(l.Name, "fo%dx%d", &pid, &n); err == nil && absent(fmt.Sprintf("/proc/%d", pid)) {
+			runTool(t, "/", "ip", "link", "del", l.Name)
+		}
+	}
 }
 
 func (w *wires) run(name string, args ...string) { runTool(w.t, "/", name, args...) }
