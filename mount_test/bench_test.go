@@ -280,8 +280,8 @@ func table(set settings, rows []result) string {
 	fmt.Fprintf(&out, "\n%s, round trip %v, flow cap %d Mbit/s, %d CPUs, %s; medians of %d\n",
 		time.Now().Format(time.DateOnly), set.rtt, set.flow*8/1e6, runtime.NumCPU(), runtime.Version(), set.rounds)
 	out.WriteString("`~`: the program ended before the data was on the server. `!`: wrong or missing data, or it failed.\n\n")
-	fmt.Fprintf(&out, "| workload | server | %s | commands | waits | channels | logins | in vain, KiB | CPU s |\n", strings.Join(set.clients, " | "))
-	out.WriteString(strings.Repeat("|---", len(set.clients)+8) + "|\n")
+	fmt.Fprintf(&out, "| workload | server | %s | commands | waits | queued | channels | logins | in vain, KiB | CPU s |\n", strings.Join(set.clients, " | "))
+	out.WriteString(strings.Repeat("|---", len(set.clients)+9) + "|\n")
 	find := func(server, workload, client string) (result, bool) {
 		i := slices.IndexFunc(rows, func(r result) bool { return r.server == server && r.workload == workload && r.client == client })
 		if i < 0 {
@@ -319,7 +319,7 @@ func table(set settings, rows []result) string {
 		for _, name := range inVain {
 			vain += r.counts[name]
 		}
-		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %.0f | %.2f |\n", sent, r.counts[waits], r.counts[transfers],
+		fmt.Fprintf(&out, " %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.2f |\n", sent, r.counts[waits], r.counts[queued], r.counts[transfers],
 			r.counts[opened]+1, vain/1024, r.cpu)
 	}
 	out.WriteString("\nWhat the mounts spent, their start included:\n\n| workload | server | program | seconds | CPU s | CPU s per GiB | memory at most, MiB |\n")

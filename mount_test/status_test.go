@@ -69,6 +69,7 @@ func (s status) flatten(path string, v any) {
 // Names of counters and gauges that the tests assert. They are part of what status promises.
 const (
 	waits     = "pool.waits"         // round trips that a caller waited for
+	queued    = "pool.queued"        // callers that waited for a connection
 	commands  = "pool.commands."     // + verb
 	opened    = "pool.logins"        // control connections logged in so far
 	sent      = "pool.bytes_out"     // payload of uploads

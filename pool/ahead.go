@@ -73,6 +73,7 @@ func (p *Pool) Wanted(ctx context.Context) {
 	w.pressAt = p.now().Add(pressAfter)
 	p.queueLocked(w)
 	p.pumpLocked()
+	p.counters.noteQueued(w)
 }
 
 // callers makes a question ahead one that a caller waits for.

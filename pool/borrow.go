@@ -136,6 +136,7 @@ func (p *Pool) enqueue(w *waiter) error {
 	p.queueLocked(w)
 	p.startLocked()
 	p.pumpLocked()
+	p.counters.noteQueued(w)
 	return nil
 }
 

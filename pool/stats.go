@@ -30,7 +30,11 @@ type Stats struct {
 	Resumptions     int64            `json:"resumptions"` // of them on data channels, resuming their control session
 	Retries         int64            `json:"retries"`     // attempts after the first
 	Pressures       int64            `json:"pressures"`   // transfers asked to make room
-	Errors          map[string]int64 `json:"errors"`      // that left the pool, by kind
+	// Queued is how often a caller found no connection free and waited for one: for another's, or for one that had to be made.
+	// Work ahead is not counted, unless a caller has come to wait for it.
+	Queued int64 `json:"queued"`
+
+	Errors map[string]int64 `json:"errors"` // that left the pool, by kind
 	// What was learned of the server so far, in this mount or an earlier one: what it can, and what in names it keeps.
 	Capabilities map[Capability]bool `json:"capabilities"`
 	Names        map[string]bool     `json:"names"`
@@ -61,6 +65,7 @@ type counters struct {
 	transfers, sparesUsed                           atomic.Int64
 	bytesIn, bytesOut                               atomic.Int64
 	logins, handshakes, resumptions, retries, press atomic.Int64
+	queued                                          atomic.Int64
 	clockAhead                                      atomic.Pointer[int64] // seconds
 
 	mu       sync.Mutex
@@ -97,6 +102,13 @@ func (c *counters) DataBytes(received, sent int) {
 	c.bytesOut.Add(int64(sent))
 }
 
+// noteQueued counts w if a caller is left in the queue with it.
+func (c *counters) noteQueued(w *waiter) {
+	if w.c == nil && w.err == nil && !w.lane.ahead() {
+		c.queued.Add(1)
+	}
+}
+
 // failed counts an error that leaves the pool.
 func (c *counters) failed(k Kind) {
 	c.mu.Lock()
@@ -111,7 +123,7 @@ func (p *Pool) Stats() Stats {
 		Waits: c.waits.Load(), BackgroundWaits: c.background.Load(), DataChannels: c.dataChannels.Load(),
 		Transfers: c.transfers.Load(), SparesUsed: c.sparesUsed.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Logins: c.logins.Load(), Handshakes: c.handshakes.Load(), Resumptions: c.resumptions.Load(),
-		Retries: c.retries.Load(), Pressures: c.press.Load(), ClockAhead: c.clockAhead.Load(),
+		Retries: c.retries.Load(), Pressures: c.press.Load(), Queued: c.queued.Load(), ClockAhead: c.clockAhead.Load(),
 		Capabilities: p.capabilities(), Names: p.memory.names(),
 		Insecure: p.cfg.Session.Trust.Insecure, CCC: p.cfg.Session.CCC, Prot: "P",
 	}
