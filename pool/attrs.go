@@ -86,7 +86,7 @@ func (p *Pool) SetAttrs(ctx context.Context, name string, isDir bool, a Attrs) e
 	if err := p.settable(isDir, a); err != nil {
 		return p.fail(ctx, "setattr", name, err)
 	}
-	err = p.do(ctx, call{op: "setattr", path: name}, func(ctx context.Context, c *conn) error {
+	err = p.do(ctx, call{op: "setattr", path: name, share: true}, func(ctx context.Context, c *conn) error {
 		return p.setAttrs(ctx, c, abs, isDir, a)
 	})
 	return p.explain(ctx, err, func(e *Error) Kind { return p.whyNotSet(ctx, name, e) })

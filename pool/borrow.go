@@ -54,6 +54,8 @@ type claim struct {
 	now   bool   // fails unless a connection is idle and has its data channel
 	data  bool   // a transfer: a connection with its data channel made ahead is as good as two round trips
 	list  bool   // a listing, which is a dialogue by its lane
+	// share is the time of an operation whose commands may go behind others' of that kind on one connection. nil: it wants one for itself.
+	share *budget
 }
 
 // waiter is a caller in the queue. It gets a connection or an error, once.
@@ -72,8 +74,8 @@ func (w *waiter) fail(err error) {
 	close(w.ready)
 }
 
-// acquire lends a connection that was alive a moment ago. The caller must release it. Callers of one lane are served in
-// order. The error is a ctx error, or an *Error without operation and path.
+// acquire lends a connection that was alive a moment ago, to one caller or to several that share it. The caller must release it.
+// Callers of one lane are served in order. The error is a ctx error, or an *Error without operation and path.
 func (p *Pool) acquire(ctx context.Context, cl claim) (*conn, error) {
 	for {
 		c, err := p.wait(ctx, cl)
@@ -83,7 +85,7 @@ func (p *Pool) acquire(ctx context.Context, cl claim) (*conn, error) {
 		if p.alive(ctx, c) {
 			return c, nil
 		}
-		p.release(c)
+		p.leave(c, cl.share)
 	}
 }
 
@@ -112,7 +114,7 @@ func (p *Pool) wait(ctx context.Context, cl claim) (*conn, error) {
 	p.mu.Unlock()
 	<-w.ready // it was served at the last moment
 	if w.c != nil {
-		p.release(w.c)
+		p.leave(w.c, w.share)
 	}
 	return nil, context.Cause(ctx)
 }
@@ -186,10 +188,10 @@ func (p *Pool) waitedInVainLocked(ctx context.Context, w *waiter) error {
 // has time for another connection.
 func (p *Pool) checkTime() time.Duration { return min(checkBound, p.cfg.Timeout/3) }
 
-// alive asks a connection that was silent for long.
+// alive asks a connection that was silent for long. Others may share it only while it is no such one.
 func (p *Pool) alive(ctx context.Context, c *conn) bool {
 	p.mu.Lock()
-	stale := c.stale(p.now())
+	stale := len(c.sharers) < 2 && c.stale(p.now())
 	p.mu.Unlock()
 	if !stale {
 		return true
@@ -207,10 +209,34 @@ func (p *Pool) proved(c *conn) bool {
 	return true
 }
 
+// leave is release by one who may have shared the connection, with the time of his operation. The last one gives it back. While it
+// lives the others' time begins anew: the server is getting on.
+func (p *Pool) leave(c *conn, b *budget) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(c.sharers, b)
+	if len(c.sharers) == 0 {
+		c.sharers = nil
+		p.releaseLocked(c)
+		return
+	}
+	c.used = p.now()
+	if c.s.Healthy() {
+		for other := range c.sharers {
+			other.progress()
+		}
+	}
+	p.pumpLocked()
+}
+
 // release gives a connection back, or up if it is not usable any more.
 func (p *Pool) release(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.releaseLocked(c)
+}
+
+func (p *Pool) releaseLocked(c *conn) {
 	now := p.now()
 	p.held[c.lane]--
 	if c.talks {

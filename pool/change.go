@@ -136,6 +136,7 @@ func (p *Pool) gone(name string) func(context.Context) (bool, error) {
 // change sends commands in one flight; the last one's refusal, or an earlier one's, is the error. A sequence that the server cannot
 // go on with (RNFR refused) leaves the session in step.
 func (p *Pool) change(ctx context.Context, cl call, cmds ...string) error {
+	cl.share = true
 	return p.do(ctx, cl, func(ctx context.Context, c *conn) error { return c.obeyed(ctx, cmds...) })
 }
 

@@ -24,16 +24,17 @@ type conn struct {
 	s       *session.Session
 	id      int
 	born    time.Time
-	proven  time.Time      // when it last gave an answer
-	used    time.Time      // when a caller last gave it back
-	lane    lane           // of the holder
-	press   func()         // asks the holder to make room, nil: it cannot
-	pressed bool           // it was asked
-	since   time.Time      // when the holder got it, zero when nobody has it
-	talks   bool           // the holder is a caller who has a dialogue
-	retire  bool           // not to be used again
-	quirks  session.Quirks // of the server, as the memory was told of them
-	noSpare bool           // the server would not open a data channel ahead
+	proven  time.Time            // when it last gave an answer
+	used    time.Time            // when a caller last gave it back
+	lane    lane                 // of the holder
+	press   func()               // asks the holder to make room, nil: it cannot
+	pressed bool                 // it was asked
+	since   time.Time            // when the holder got it, zero when nobody has it
+	talks   bool                 // the holder is a caller who has a dialogue
+	sharers map[*budget]struct{} // those who hold it together; nil: nobody, or one who has it for himself
+	retire  bool                 // not to be used again
+	quirks  session.Quirks       // of the server, as the memory was told of them
+	noSpare bool                 // the server would not open a data channel ahead
 }
 
 // stale says that the connection should be asked whether it lives before it is used.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,13 @@ func (f *fake) note(line string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log = append(f.log, strings.TrimRight(line, "\r\n"))
+}
+
+// lines gives the log.
+func (f *fake) lines() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.log)
 }
 
 // sent counts a command in the log.

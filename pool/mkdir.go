@@ -161,6 +161,6 @@ func (p *Pool) mkdir(ctx context.Context, name string, make func(ctx context.Con
 		}
 		return err == nil, err
 	}
-	err = p.do(ctx, call{op: "mkdir", path: name, settle: settle}, func(ctx context.Context, c *conn) error { return make(ctx, c, abs) })
+	err = p.do(ctx, call{op: "mkdir", path: name, share: true, settle: settle}, func(ctx context.Context, c *conn) error { return make(ctx, c, abs) })
 	return p.explain(ctx, err, func(e *Error) Kind { return p.whyNotMade(ctx, name, e) })
 }

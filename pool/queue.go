@@ -34,6 +34,7 @@ type round struct {
 	held [lanes]int // the pool's, and what was given or promised in this round
 
 	foreground bool // a caller stays in the queue
+	alone      bool // and is to have the next connection that comes free: those that are shared have to come to an end
 	dials      int  // connections wanted besides those that are there
 	blocked    int  // callers who need that somebody makes room
 }
@@ -59,13 +60,55 @@ func (r *round) staysLocked(w *waiter) bool {
 		return r.aheadLocked(w, free)
 	case w.lane.ahead():
 		return !free || r.foreground || !r.lendLocked(w)
-	case free && r.lendLocked(w):
+	case free && r.lendLocked(w), !free && w.share != nil && r.joinLocked(w):
 		return false
 	case !free && r.p.mayPressLocked(w, r.most, r.now):
 		r.blocked++
 	}
 	r.foreground = true
+	r.alone = r.alone || r.awaitsShared(w, free)
 	return true
+}
+
+// maxSharers is how many have their commands on the way to the server on one connection: who comes later waits for all of theirs.
+const maxSharers = 16
+
+// joinLocked lets w, for whom there is no connection, send its commands behind those of others: they are all on their way in the same
+// round trip.
+func (r *round) joinLocked(w *waiter) (joined bool) {
+	if r.alone {
+		return false
+	}
+	var best *conn
+	for c := range r.p.conns {
+		n := len(c.sharers)
+		fit := n > 0 && n < maxSharers && c.usable(r.now) && !c.stale(r.now) && c.s.Healthy()
+		if fit && (best == nil || n < len(best.sharers)) {
+			best = c
+		}
+	}
+	if best == nil {
+		return false
+	}
+	best.sharers[w.share] = struct{}{}
+	r.p.counters.shared.Add(1)
+	w.c = best
+	close(w.ready)
+	return true
+}
+
+// awaitsShared says whether w, who stays in the queue, would have a connection that is shared now as soon as it came free, and has no
+// other one on its way.
+func (r *round) awaitsShared(w *waiter, free bool) bool {
+	switch {
+	case w.share != nil:
+		return false
+	case free:
+		return r.dials > r.more
+	}
+	held := r.held
+	held[laneMeta]--
+	return room(w.lane, held, r.most, r.soon)
 }
 
 // atOnceLocked serves a question ahead that is not to wait.
@@ -180,6 +223,9 @@ func (p *Pool) takeReadyLocked(now time.Time) *conn {
 
 func (p *Pool) grantLocked(w *waiter, c *conn, now time.Time) {
 	p.held[w.lane]++
+	if w.share != nil {
+		c.sharers = map[*budget]struct{}{w.share: {}}
+	}
 	c.lane, c.press, c.since, c.talks = w.lane, w.press, now, w.lane == laneMeta && !w.list
 	w.c = c
 	close(w.ready)

@@ -22,6 +22,7 @@ const (
 type call struct {
 	op, path string
 	claim    claim
+	share    bool // one flight of commands, or several: others' may be on their way on the same connection. For do only
 	// settle is asked, for an operation that must not be repeated blindly, what became of it: done with its result, or not
 	// done, to be tried again. It is asked on another connection. nil: repeating does no harm.
 	settle func(ctx context.Context) (done bool, err error)
@@ -70,11 +71,14 @@ func (b *budget) end() {
 func (p *Pool) do(ctx context.Context, cl call, fn func(ctx context.Context, c *conn) error) error {
 	b := p.newBudget(ctx)
 	defer b.end()
+	if cl.share {
+		cl.claim.share = b
+	}
 	c, err := p.borrow(b, cl, fn)
 	if err != nil {
 		return p.fail(b.ctx, cl.op, cl.path, err)
 	}
-	p.release(c)
+	p.leave(c, cl.claim.share)
 	return nil
 }
 
@@ -98,7 +102,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 		}
 		lost := c.s.Poisoned() != nil
 		reuse := p.sessionReuse(err)
-		p.release(c)
+		p.leave(c, cl.claim.share)
 		switch {
 		case reuse && fresh && !p.carried():
 			return nil, p.reuseError(err)
@@ -109,7 +113,7 @@ func (p *Pool) borrow(b *budget, cl call, fn func(ctx context.Context, c *conn) 
 		case reuse:
 		case notSent(err), said(err), errors.Is(err, errEndless), errors.Is(err, errNoSpare), !lost && !dataFailed(err):
 			if doubt { // what an attempt had sent before it was lost may have been read behind the look at what became of it
-				if done, serr := cl.settle(b.ctx); done {
+				if done, serr := cl.settle(b.ctx); done || serr != nil {
 					return p.settled(b, cl, serr)
 				}
 			}

@@ -34,6 +34,7 @@ type Stats struct {
 	// Work ahead is not counted, unless a caller has come to wait for it.
 	Queued int64 `json:"queued"`
 
+	Shared int64            `json:"shared"` // changes that went out behind others, on the connection of those
 	Errors map[string]int64 `json:"errors"` // that left the pool, by kind
 	// What was learned of the server so far, in this mount or an earlier one: what it can, and what in names it keeps.
 	Capabilities map[Capability]bool `json:"capabilities"`
@@ -66,6 +67,7 @@ type counters struct {
 	bytesIn, bytesOut                               atomic.Int64
 	logins, handshakes, resumptions, retries, press atomic.Int64
 	queued                                          atomic.Int64
+	shared                                          atomic.Int64
 	clockAhead                                      atomic.Pointer[int64] // seconds
 
 	mu       sync.Mutex
@@ -123,7 +125,7 @@ func (p *Pool) Stats() Stats {
 		Waits: c.waits.Load(), BackgroundWaits: c.background.Load(), DataChannels: c.dataChannels.Load(),
 		Transfers: c.transfers.Load(), SparesUsed: c.sparesUsed.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Logins: c.logins.Load(), Handshakes: c.handshakes.Load(), Resumptions: c.resumptions.Load(),
-		Retries: c.retries.Load(), Pressures: c.press.Load(), Queued: c.queued.Load(), ClockAhead: c.clockAhead.Load(),
+		Retries: c.retries.Load(), Pressures: c.press.Load(), Queued: c.queued.Load(), Shared: c.shared.Load(), ClockAhead: c.clockAhead.Load(),
 		Capabilities: p.capabilities(), Names: p.memory.names(),
 		Insecure: p.cfg.Session.Trust.Insecure, CCC: p.cfg.Session.CCC, Prot: "P",
 	}

@@ -51,6 +51,7 @@ type Conn struct {
 
 	arrived  atomic.Int64 // bytes received so far
 	lastByte atomic.Int64 // when the latest of them came, Unix nanoseconds
+	answered atomic.Int64 // when the latest final reply came, Unix nanoseconds
 }
 
 const (
@@ -162,6 +163,7 @@ func (c *Conn) deliver(r Reply) (stop bool) {
 // finishLocked takes the oldest command off the queue.
 func (c *Conn) finishLocked(p *Pending) {
 	p.final = true
+	c.answered.Store(time.Now().UnixNano())
 	c.queue = c.queue[1:]
 	<-c.slots
 }

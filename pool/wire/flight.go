@@ -250,8 +250,8 @@ func (p *Pending) Ready() bool {
 	return p.taken < len(p.got)
 }
 
-// await blocks until there is a reply. Progress is any byte on the line; what arrives more slowly than `slowest` in the
-// long run is none.
+// await blocks until there is a reply. Progress is the final reply to another command, of which there are only so many, and any byte
+// on the line; what arrives more slowly than `slowest` in the long run is none.
 func (p *Pending) await(ctx context.Context) (Reply, error) {
 	c := p.c
 	bound := c.bound(ctx)
@@ -269,6 +269,9 @@ func (p *Pending) await(ctx context.Context) (Reply, error) {
 			c.fail(ctx.Err())
 			return Reply{}, ctx.Err()
 		case now := <-t.C:
+			if at := c.answered.Load(); at > start.UnixNano() {
+				start, before = time.Unix(0, at), c.arrived.Load()
+			}
 			quiet := min(now.Sub(start), now.Sub(time.Unix(0, c.lastByte.Load())))
 			earned := time.Duration(c.arrived.Load()-before) * time.Second / slowest
 			left := bound - max(quiet, now.Sub(start)-earned)
