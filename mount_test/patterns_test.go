@@ -16,10 +16,9 @@ import (
 // The line has a round trip, so that reading ahead is worth something; nothing is timed.
 func TestReadPatterns(t *testing.T) {
 	const (
-		size   = 64 << 20
-		ahead  = "fs.content.line.ahead"
-		in     = "pool.bytes_in"
-		stream = 3 * 3 << 19 // of the streams that a handle may begin before it is known to be read at random
+		size  = 64 << 20
+		ahead = "fs.content.line.ahead"
+		in    = "pool.bytes_in"
 	)
 	inTurn(t, realServers, func(t *testing.T, c cell) {
 		server := c.start(t)
@@ -38,9 +37,9 @@ func TestReadPatterns(t *testing.T) {
 			bytes       int64 // from the server, at most
 			patternless bool
 		}{
-			{"at random", 0, 0, 4 << 10, 60, 4 * 60, stream + 60*8<<10, true},
-			{"backwards", 40 << 20, -64 << 10, 64 << 10, 256, 160, 16<<20 + stream + 12<<20, false},
-			{"in steps", 63<<20 + 40<<10, -3 << 19, 16 << 10, 40, 70, stream + 60*20<<10, false},
+			{"at random", 0, 0, 4 << 10, 60, 4 * 60, 60 * 8 << 10, true},
+			{"backwards", 40 << 20, -64 << 10, 64 << 10, 256, 160, 16<<20 + 12<<20, false},
+			{"in steps", 63<<20 + 40<<10, -3 << 19, 16 << 10, 40, 70, 60 * 20 << 10, false},
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				blocks := rand.New(rand.NewPCG(5, 5)).Perm(size >> 18)

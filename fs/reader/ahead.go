@@ -31,13 +31,17 @@ type ahead struct {
 	refused bool  // nothing can be spared for this reader, or a download failed
 }
 
-// followLocked takes a READ and gives up what was fetched ahead when it shows that the reader has turned.
+// followLocked takes a READ, gives up what was fetched ahead when it shows that the reader has turned, and lets a stream go on when
+// it shows that the reader does.
 func (r *Reader) followLocked(pos int64, n int) {
 	was := r.moves.course()
 	jumped := r.moves.note(pos, n, r.pending > 0)
 	now := r.moves.course()
 	if now != was {
 		r.endAheadLocked()
+	}
+	if r.moves.follows || now == courseThrough {
+		r.goOnLocked(pos, n)
 	}
 	switch {
 	case now != courseBack && now != courseStride:

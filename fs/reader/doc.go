@@ -7,7 +7,8 @@
 // of a fetch that ended, go to the block cache, where another handle of the file finds them too.
 //
 // How the reader moves (pattern.go) decides what is fetched before it is asked for (ahead.go): pieces before a reader that goes
-// backwards, ranges before one that goes in equal steps, nothing for one that shows no pattern.
+// backwards, ranges before one that goes in equal steps, nothing for one that shows no pattern: a stream that a READ begins
+// where nothing suggested one, which is anywhere but at the begin of the file, stands still until a READ follows on.
 //
 // Where one flow is measured to be the limit, a sequential reader is served by several fetches side by side (a train, in
 // segments.go): pieces of the file, as far ahead as a window may be, over connections that nobody else wants.

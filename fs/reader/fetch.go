@@ -35,12 +35,14 @@ type fetch struct {
 
 	slots   []*slot   // contiguous as far as they were not shed
 	pos     int64     // next byte from the server
+	until   int64     // a stream that nothing suggested gets no further before a READ follows on; start: any other
 	cursor  int64     // the reader got everything before
 	demand  int64     // highest end of a READ that waited
 	waiters []*waiter // READs that wait for bytes at pos or later
 	refs    int       // READs between attach and detach
 
 	running  bool      // the goroutine lives
+	held     bool      // until holds: no READ has followed on
 	begun    bool      // the download has a connection
 	since    time.Time // when it got it
 	filling  bool      // the goroutine writes into the last slot
@@ -67,7 +69,7 @@ type waiter struct {
 func (f *fetch) attachLocked(w *waiter, end int64) {
 	f.refs++
 	// A stall: the window was not enough to bridge what the line does.
-	if f.open && f.pos-f.start >= f.r.window && !f.slice.pressed {
+	if f.open && f.pos-f.until >= f.r.window && !f.slice.pressed {
 		f.r.window = min(2*f.r.window, maxWindow)
 	}
 	f.demand = max(f.demand, min(end, f.end))

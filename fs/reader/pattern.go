@@ -25,6 +25,7 @@ type moves struct {
 	first      int64 // length of its first READ
 	length     int64 // of the run before
 	step       int64 // from the begin of the run before to that of this one
+	follows    bool  // a READ went on behind the first of this run
 	same       int   // steps in a row that were equal, this one included
 	back       int   // runs in a row each just before the last
 }
@@ -38,6 +39,7 @@ func (m *moves) note(pos int64, n int, overlaps bool) bool {
 		*m = moves{begun: true, start: pos, end: end, first: int64(n)}
 		return true
 	case m.start <= pos && pos <= m.end+2*int64(n):
+		m.follows = m.follows || end > m.end
 		m.end = max(m.end, end)
 		return false
 	}
@@ -53,7 +55,7 @@ func (m *moves) note(pos int64, n int, overlaps bool) bool {
 	case !overlaps:
 		m.back++
 	}
-	m.start, m.end, m.first, m.length, m.step = pos, end, int64(n), length, step
+	m.start, m.end, m.first, m.length, m.step, m.follows = pos, end, int64(n), length, step, false
 	return true
 }
 

@@ -13,7 +13,7 @@ const (
 	maxWindow  = 32 << 20  // most that a window grows to
 	keepBehind = 512 << 10 // of what was read, kept for READs that arrive late
 	maxSkip    = 1 << 20   // read and thrown away rather than asked for anew
-	minRange   = 8 << 10   // smallest bounded download: the first flight of a new TCP connection brings it
+	minRange   = 8 << 10   // least that is asked for at a place: the first flight of a new TCP connection brings it
 	maxRange   = 1 << 20   // largest; a reader that goes on behind it is sequential
 	smallFile  = 256 << 10 // fetched from its begin, wherever the first READ is
 
@@ -81,10 +81,29 @@ func (r *Reader) startLocked(pos int64, n int) *fetch {
 	if r.ranged {
 		return r.startRangeLocked(pos, n, goesOn)
 	}
+	start := pos
 	if r.size <= smallFile || r.last == nil && pos <= smallFile {
-		pos = 0 // for READs that come in the wrong order, too
+		start = 0 // for READs that come in the wrong order, too
 	}
-	return r.openLocked(pos, r.size, true)
+	f := r.newFetchLocked(start, r.size, true)
+	// The first READ of a handle says that all of the file will be read when it is for its begin. Anywhere else, and behind each
+	// seek, only the next READ can say that the reader goes on: until then the server is asked for all of the rest, so that going
+	// on costs nothing, but no more is taken from it than from a bounded download.
+	if first := r.last == nil && pos == 0; !first && !through && !r.moves.follows && r.size > smallFile {
+		f.held, f.until = true, min(pos+max(int64(n), minRange), r.size)
+	}
+	r.launchLocked(f)
+	return f
+}
+
+// goOnLocked lets the stream that is about to serve a READ go on for good: the reader does.
+func (r *Reader) goOnLocked(pos int64, n int) {
+	for _, f := range r.fetches {
+		if f.held && f.start <= pos && pos <= f.reachLocked(n) {
+			f.held = false
+			f.poke()
+		}
+	}
 }
 
 // startRangeLocked starts a bounded download: no more than the READ and little besides, in a block of which something was
@@ -124,7 +143,7 @@ func (r *Reader) openLocked(start, end int64, open bool) *fetch {
 }
 
 func (r *Reader) newFetchLocked(start, end int64, open bool) *fetch {
-	f := &fetch{r: r, key: r.key, start: start, end: end, open: open, pos: start, cursor: start, demand: start,
+	f := &fetch{r: r, key: r.key, start: start, end: end, open: open, pos: start, until: start, cursor: start, demand: start,
 		running: true, wake: make(chan struct{}, 1), over: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.holder = r.cfg.Blocks.NewHolder(f.relief)

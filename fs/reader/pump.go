@@ -109,7 +109,7 @@ func (f *fetch) room() ([]byte, error) {
 			f.paused = false
 			if s := f.lastLocked(); s != nil {
 				f.filling = true
-				buf := s.c.Buf[s.to:min(blocks.ChunkSize, f.end-s.index*blocks.ChunkSize)]
+				buf := s.c.Buf[s.to:min(blocks.ChunkSize, f.mayReachLocked()-s.index*blocks.ChunkSize)]
 				f.r.mu.Unlock()
 				return buf, nil
 			}
@@ -221,9 +221,20 @@ func (f *fetch) wanted() bool {
 	return f.wantedLocked()
 }
 
+// mayReachLocked is the end of what may be asked of the download now.
+func (f *fetch) mayReachLocked() int64 {
+	if f.held {
+		return max(f.until, f.demand)
+	}
+	return f.end
+}
+
 // mayFillLocked tells whether the window has room ahead of the reader. One that was full is filled again when a quarter
 // of it was read, not for every READ.
 func (f *fetch) mayFillLocked() bool {
+	if f.held {
+		return f.pos < f.until
+	}
 	limit := f.end - f.start
 	if f.open {
 		limit = f.r.window

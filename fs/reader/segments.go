@@ -74,8 +74,8 @@ func (r *Reader) paceLocked(f *fetch, n int, waited bool) {
 // considerLocked takes the rate of a single stream and begins a train when the reader always waits for it.
 func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
 	now := r.cfg.Now()
-	if f.pos-r.at > behind || f.slice.pressed || f.leaving || f.discard {
-		r.alone = measure{} // the line is faster than the reader, or others need it
+	if f.pos-r.at > behind || f.held || f.slice.pressed || f.leaving || f.discard {
+		r.alone = measure{} // the line is faster than the reader, which may stand still, or others need it
 		return
 	}
 	if r.alone.since.IsZero() {
