@@ -46,7 +46,7 @@ type WalkOptions struct {
 	Wanted func(context.Context)
 }
 
-// Stats are counters since the start and, for the first three, what is there now.
+// Stats are counters since the start and, for the first three and the last, what is there now.
 type Stats struct {
 	Entries          int64 `json:"entries"`            // names known, absent ones included
 	Listings         int64 `json:"listings"`           // folders whose listing is known
@@ -57,4 +57,6 @@ type Stats struct {
 	Evictions        int64 `json:"evictions"`          // folders forgotten for lack of room
 	Prefetched       int64 `json:"prefetched"`         // listings made ahead of a walk, or of absences
 	PrefetchedInVain int64 `json:"prefetched_in_vain"` // of these, forgotten without use
+	BytesInVain      int64 `json:"bytes_in_vain"`      // that listings made ahead took on the line, of those forgotten without use
+	Unread           int64 `json:"unread"`             // gauge: the same, of those that nobody asked for yet
 }

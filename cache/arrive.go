@@ -123,7 +123,7 @@ func (c *Cache) arrivedListingLocked(f *flight, bytes int64) {
 	}
 	n.base, n.baseAt, n.baseSeq, n.baseBytes = f.listing, f.started, f.asked, bytes
 	n.dirs, n.cases = nil, nil
-	n.count, n.cut = len(f.listing.Entries), f.listing.Truncated
+	n.count, n.cut, n.cost = len(f.listing.Entries), f.listing.Truncated, f.listing.Bytes
 	n.renewal.took = f.started.age(c.now())
 	n.misses, n.served, n.unlisted = 0, 0, false
 	n.swept = len(n.recs)

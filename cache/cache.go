@@ -98,6 +98,9 @@ func (c *Cache) Stats() Stats {
 	s.Bytes = c.bytes
 	for _, n := range c.lru.Keys() {
 		s.Entries += int64(len(n.recs))
+		if n.ahead || n.renewal.unused {
+			s.Unread += n.cost
+		}
 		if n.base != nil {
 			s.Listings++
 			s.Entries += int64(len(n.base.Entries))

@@ -63,6 +63,7 @@ type node struct {
 	unlisted bool   // refused is set
 	cut      bool   // the last listing was truncated
 	ahead    bool   // listed ahead of a walk and not used yet
+	cost     int64  // bytes that the last listing took on the line
 	renewal  renewal
 	// cases finds names that differ in case alone, by foldHash; it may have names that went. nil: nobody asked yet.
 	cases map[uint64]string

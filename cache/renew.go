@@ -89,6 +89,7 @@ func (c *Cache) renewedLocked(f *flight) {
 		n.renewal.unused = true
 	} else {
 		c.stats.PrefetchedInVain++
+		c.stats.BytesInVain += f.listing.Bytes
 	}
 }
 
@@ -105,5 +106,6 @@ func (c *Cache) unpaidLocked(n *node) {
 	if n.renewal.unused {
 		n.renewal.unused, n.renewal.unpaid = false, true
 		c.stats.PrefetchedInVain++
+		c.stats.BytesInVain += n.cost
 	}
 }

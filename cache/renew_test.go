@@ -144,6 +144,9 @@ func TestARenewalInVainIsTheLast(t *testing.T) {
 	if m.aside.Load() != 1 || m.vain() != 1 {
 		t.Errorf("%d listings aside, %d in vain", m.aside.Load(), m.vain())
 	}
+	if st := m.c.Stats(); st.BytesInVain != listingCost || st.Unread != 0 {
+		t.Errorf("%d bytes in vain, %d unread", st.BytesInVain, st.Unread)
+	}
 	m.waited.Store(0)
 	m.steady("/d", 60, 100*time.Millisecond)
 	if m.aside.Load() < 4 || m.waited.Load() > 4 {
@@ -237,7 +240,7 @@ func TestARenewalThatIsLate(t *testing.T) {
 	if err != nil || len(l.Entries) != m.made {
 		t.Errorf("%d names of %d, %v", len(l.Entries), m.made, err)
 	}
-	if st := m.c.Stats(); st.Prefetched != 1 || st.PrefetchedInVain != 1 {
+	if st := m.c.Stats(); st.Prefetched != 1 || st.PrefetchedInVain != 1 || st.BytesInVain != listingCost {
 		t.Errorf("%+v", st) // the creator's own listing is younger
 	}
 	for i := 1; i <= m.made; i++ {

@@ -43,6 +43,8 @@ func (c *Cache) walkOnLocked(f *flight) {
 			c.aheadLocked(n)
 		}
 		c.timesAheadLocked(n, f.path)
+	} else if f.waiters == 0 {
+		c.stats.BytesInVain += f.listing.Bytes
 	}
 	c.runAheadLocked()
 }
@@ -90,6 +92,7 @@ func (c *Cache) vainLocked(n *node) {
 	if n.ahead {
 		c.noLongerAheadLocked(n)
 		c.stats.PrefetchedInVain++
+		c.stats.BytesInVain += n.cost
 		c.walk.window = firstAhead
 	}
 	c.unpaidLocked(n)

@@ -97,7 +97,7 @@ func TestWalkIsRunAheadOf(t *testing.T) {
 	if most > 3 {
 		t.Errorf("%d at a time", most)
 	}
-	if st := c.Stats(); st.Prefetched < 115 || st.PrefetchedInVain != 0 {
+	if st := c.Stats(); st.Prefetched < 115 || st.PrefetchedInVain != 0 || st.BytesInVain != 0 || st.Unread != 0 {
 		t.Errorf("%+v", st)
 	}
 	checkAccounts(t, c)
@@ -127,14 +127,15 @@ func TestAnAbandonedWalkCostsLittle(t *testing.T) {
 		settle(c)
 	}
 	st := c.Stats()
-	if st.Prefetched == 0 || st.Prefetched > firstAhead {
+	if st.Prefetched == 0 || st.Prefetched > firstAhead || st.Unread != st.Prefetched*listingCost || st.BytesInVain != 0 {
 		t.Errorf("%+v", st)
 	}
 	k.step(11 * time.Second)
 	c.List(ctx, "/d50")
 	settle(c)
-	if in := c.Stats().PrefetchedInVain; in != st.Prefetched {
-		t.Errorf("%d in vain, of %d", in, st.Prefetched)
+	after := c.Stats()
+	if unread := after.Prefetched - after.PrefetchedInVain; after.PrefetchedInVain != st.Prefetched || after.BytesInVain != st.Unread || after.Unread != unread*listingCost {
+		t.Errorf("%+v, with %d listings ahead", after, st.Prefetched)
 	}
 	checkAccounts(t, c)
 }

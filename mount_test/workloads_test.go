@@ -19,8 +19,12 @@ import (
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
 )
 
-// inVain count bytes that were fetched ahead and that nobody read: small files, and windows and ranges of larger ones.
-var inVain = []string{"read_ahead.bytes_in_vain", "blocks.bytes_in_vain", "blocks.unread"}
+// inVain count bytes that were fetched ahead and that nobody read: small files, windows and ranges of larger ones, and listings, also those
+// that were given up on their way.
+var inVain = []string{
+	"read_ahead.bytes_in_vain", "blocks.bytes_in_vain", "blocks.unread",
+	"cache.bytes_in_vain", "cache.unread", "pool.bytes_in_vain",
+}
 
 // workload is one row of the benchmark's table.
 type workload struct {

@@ -100,6 +100,7 @@ func TestListingAheadGivesWay(t *testing.T) {
 	f.put("/f", "content")
 	f.put("/big", "content")
 	e := connectFake(t, f, func(c *Config) { c.MaxConns = 2 })
+	const line = "type=file;size=1;modify=20200101000000; %s\r\n"
 	begun, more := make(chan struct{}), make(chan struct{})
 	f.script(func(c *fakeConn, verb, _ string) bool {
 		if verb != "MLSD" {
@@ -109,10 +110,10 @@ func TestListingAheadGivesWay(t *testing.T) {
 		if d == nil {
 			return true
 		}
-		fmt.Fprint(d, "type=file;size=1;modify=20200101000000; a\r\n")
+		fmt.Fprintf(d, line, "a")
 		close(begun)
 		<-more
-		fmt.Fprint(d, "type=file;size=1;modify=20200101000000; b\r\n")
+		fmt.Fprintf(d, line, "b")
 		_, _ = d.Read(make([]byte, 1)) // until the client hangs up
 		d.Close()
 		c.say("426 cut off")
@@ -137,6 +138,9 @@ func TestListingAheadGivesWay(t *testing.T) {
 		t.Errorf("the dialogue that waited: %v", err)
 	}
 	d.Close()
+	if n := e.Stats().BytesInVain; n != int64(2*(len(line)-1)) {
+		t.Errorf("%d bytes in vain", n)
+	}
 	if n := e.Stats().Errors; len(n) != 0 || f.connections() != 2 {
 		t.Errorf("counted as errors: %v; %d connections were made", n, f.connections())
 	}

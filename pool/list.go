@@ -67,9 +67,13 @@ func (p *Pool) listOnce(ctx context.Context, op, dir string) (*Listing, error) {
 		return err
 	})
 	if err != nil {
+		if claim.ahead {
+			p.counters.vain.Add(b.received)
+		}
 		return nil, p.fail(b.ctx, op, dir, err)
 	}
 	p.release(c)
+	l.Bytes = b.received
 	for _, line := range l.Unparsed {
 		p.log.Warn("listing: not understood", "folder", dir, "line", line)
 	}
@@ -334,6 +338,7 @@ type progressReader struct {
 func (r *progressReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	if n > 0 {
+		r.b.received += int64(n)
 		r.b.progress()
 		if r.b.unwanted.Load() {
 			return n, noSpare()

@@ -36,6 +36,9 @@ func (p *Pool) listStat(b *budget, c *conn, dir string) (*Listing, error) {
 	if replies[0].Refused() {
 		return nil, &wire.ReplyError{Cmd: cmds[0], Reply: replies[0]}
 	}
+	for _, line := range replies[1].Inner() {
+		b.received += int64(len(line)) + 2
+	}
 	l := p.readStat(dir, replies[1])
 	if l == nil {
 		return nil, nil

@@ -176,6 +176,9 @@ func TestListingByStat(t *testing.T) {
 		if err != nil || len(l.Entries) != c.names {
 			t.Fatalf("%s: %+v, %v", c.dir, l, err)
 		}
+		if l.Bytes < int64(len("-rw-r--r--")*c.names) {
+			t.Errorf("%s: %d bytes", c.dir, l.Bytes)
+		}
 		after := e.Stats().Commands
 		if s, l := after["STAT"]-before["STAT"], after["LIST"]-before["LIST"]; s != c.stat || l != c.list {
 			t.Errorf("%s: %d STAT, %d LIST", c.dir, s, l)

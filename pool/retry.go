@@ -30,11 +30,12 @@ type call struct {
 
 // budget is the time that an operation has, retries included: a bound on doing no progress.
 type budget struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	bound  time.Duration
-	short  bool // it began with less than bound, the server being silent
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer
+	bound    time.Duration
+	short    bool  // it began with less than bound, the server being silent
+	received int64 // bytes of listings; of whoever runs the operation
 	// unwanted: work ahead whose connection a caller has waited for long enough.
 	unwanted atomic.Bool
 }

@@ -30,11 +30,13 @@ type Stats struct {
 	Resumptions     int64            `json:"resumptions"` // of them on data channels, resuming their control session
 	Retries         int64            `json:"retries"`     // attempts after the first
 	Pressures       int64            `json:"pressures"`   // transfers asked to make room
+	Shared          int64            `json:"shared"`      // changes that went out behind others, on the connection of those
 	// Queued is how often a caller found no connection free and waited for one: for another's, or for one that had to be made.
 	// Work ahead is not counted, unless a caller has come to wait for it.
 	Queued int64 `json:"queued"`
+	// BytesInVain are those of listings ahead that were given up on their way.
+	BytesInVain int64 `json:"bytes_in_vain"`
 
-	Shared int64            `json:"shared"` // changes that went out behind others, on the connection of those
 	Errors map[string]int64 `json:"errors"` // that left the pool, by kind
 	// What was learned of the server so far, in this mount or an earlier one: what it can, and what in names it keeps.
 	Capabilities map[Capability]bool `json:"capabilities"`
@@ -54,6 +56,7 @@ type Connections struct {
 	Open    int `json:"open"`
 	Busy    int `json:"busy"`
 	Idle    int `json:"idle"`
+	Ready   int `json:"ready"` // of the idle ones, those whose next transfer finds its data channel made
 	Dialing int `json:"dialing"`
 	Max     int `json:"max"` // max_conns
 	// LearnedLimit is what the server was found to allow, 0 when it refused nobody.
@@ -66,8 +69,7 @@ type counters struct {
 	transfers, sparesUsed                           atomic.Int64
 	bytesIn, bytesOut                               atomic.Int64
 	logins, handshakes, resumptions, retries, press atomic.Int64
-	queued                                          atomic.Int64
-	shared                                          atomic.Int64
+	queued, shared, vain                            atomic.Int64
 	clockAhead                                      atomic.Pointer[int64] // seconds
 
 	mu       sync.Mutex
@@ -125,7 +127,8 @@ func (p *Pool) Stats() Stats {
 		Waits: c.waits.Load(), BackgroundWaits: c.background.Load(), DataChannels: c.dataChannels.Load(),
 		Transfers: c.transfers.Load(), SparesUsed: c.sparesUsed.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Logins: c.logins.Load(), Handshakes: c.handshakes.Load(), Resumptions: c.resumptions.Load(),
-		Retries: c.retries.Load(), Pressures: c.press.Load(), Queued: c.queued.Load(), Shared: c.shared.Load(), ClockAhead: c.clockAhead.Load(),
+		Retries: c.retries.Load(), Pressures: c.press.Load(), Queued: c.queued.Load(), Shared: c.shared.Load(),
+		BytesInVain: c.vain.Load(), ClockAhead: c.clockAhead.Load(),
 		Capabilities: p.capabilities(), Names: p.memory.names(),
 		Insecure: p.cfg.Session.Trust.Insecure, CCC: p.cfg.Session.CCC, Prot: "P",
 	}
@@ -145,6 +148,12 @@ func (p *Pool) Stats() Stats {
 	s.Connections = Connections{
 		Open: len(p.conns), Busy: len(p.conns) - len(p.idle), Idle: len(p.idle), Dialing: p.dialing,
 		Max: p.cfg.MaxConns, LearnedLimit: p.limit.learned,
+	}
+	now := p.now()
+	for _, c := range p.idle {
+		if c.ready(now) {
+			s.Connections.Ready++
+		}
 	}
 	s.Waiting = len(p.queue)
 	return s

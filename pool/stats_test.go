@@ -64,3 +64,31 @@ func TestQueuedCountsWorkAheadThatIsWanted(t *testing.T) {
 		t.Errorf("%d queued", n)
 	}
 }
+
+// What a listing took is what came over its data channel.
+func TestBytesOfAListing(t *testing.T) {
+	e := newEnv(t)
+	for i := range int64(2) {
+		write(t, e, "f"+itoa(i), "content")
+		before := e.Stats().BytesIn
+		l, err := e.List(e.ctx, "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := e.Stats().BytesIn - before; l.Bytes != n || n == 0 {
+			t.Errorf("%d bytes, %d came in", l.Bytes, n)
+		}
+	}
+}
+
+// An idle connection is ready once its data channel is made, and not while it is in use.
+func TestReadyConnections(t *testing.T) {
+	e := newEnv(t, conns(0, 1))
+	write(t, e, "big", big)
+	eventually(t, e, func(s Stats) bool { return s.Connections.Idle == 1 && s.Connections.Ready == 1 })
+	d := held(t, e, DownloadOptions{})
+	if n := e.Stats().Connections; n.Ready != 0 || n.Busy != 1 {
+		t.Errorf("connections %+v", n)
+	}
+	d.Close()
+}

@@ -39,4 +39,5 @@ type Listing struct {
 	Truncated bool
 	// Unparsed holds lines that could not be understood and could not be resolved otherwise, for the log.
 	Unparsed []string
+	Bytes    int64 // that it took on the line; 0: not known
 }
