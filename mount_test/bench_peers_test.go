@@ -38,6 +38,18 @@ func peerProgram(peer string) string {
 	}
 }
 
+// peerRelease names a peer's program, with the version that it tells.
+func peerRelease(b *testing.B, peer string) string {
+	program, arg := peerProgram(peer), "--version"
+	switch {
+	case strings.HasPrefix(peer, "rclone"):
+		arg = "version"
+	case peer == "gvfs":
+		program = gvfsDaemon // the other one tells fusermount's first
+	}
+	return named(filepath.Base(program), lab.Release(b, program, arg))
+}
+
 func rclone() string { return cmp.Or(os.Getenv("FTPSFS_RCLONE"), "rclone") }
 
 func (b *bench) rclone(mode, dir string) *exec.Cmd {

@@ -31,7 +31,8 @@ import (
 //	FTPSFS_BENCH_TLS=1.2      version of TLS, 1.3 otherwise (with which curlftpfs reads nothing)
 //
 // The line is one that every packet takes its time on, with TCP of the kernel (package wire). Only a cap of the flows needs the
-// relay in this process, which passes on bytes, not packets.
+// relay in this process, which passes on bytes, not packets; it also stands in where no network namespace can be made, and then the head
+// of the table says so.
 //
 //	FTPSFS_RCLONE=FILE        where rclone is, otherwise it is looked for in PATH
 //
@@ -40,13 +41,16 @@ import (
 func BenchmarkWorkloads(b *testing.B) {
 	set := benchSettings(b)
 	var rows []result
+	var servers []string
 	for _, kind := range []lab.Kind{lab.ProFTPD, lab.VSFTPD} {
 		if only := os.Getenv("FTPSFS_BENCH_SERVER"); only != "" && only != string(kind) {
 			continue
 		}
-		rows = append(rows, newBench(b, set, kind).run()...)
+		one := newBench(b, set, kind)
+		servers = append(servers, named(string(kind), one.server.Release())+one.line)
+		rows = append(rows, one.run()...)
 	}
-	fmt.Println(table(set, rows))
+	fmt.Println(table(set, servers, rows))
 	for _, r := range rows {
 		if r.client == "ftpsfs" && r.wrong != "" {
 			b.Errorf("%s on %s: %s", r.workload, r.server, r.wrong)
@@ -61,6 +65,7 @@ type settings struct {
 	rounds  int
 	clients []string
 	words   []string
+	peers   []string // programs that the clients are, with their versions
 }
 
 func benchSettings(b *testing.B) settings {
@@ -90,10 +95,16 @@ func benchSettings(b *testing.B) settings {
 	for _, p := range strings.Split(peers, ",") {
 		if _, err := exec.LookPath(peerProgram(p)); err == nil && p != "none" {
 			s.clients = append(s.clients, p)
+			if told := peerRelease(b, p); !slices.Contains(s.peers, told) {
+				s.peers = append(s.peers, told)
+			}
 		}
 	}
 	return s
 }
+
+// named is a program with its version, if that is known.
+func named(program, version string) string { return strings.TrimSpace(program + " " + version) }
 
 // result is one cell of the table.
 type result struct {
@@ -114,6 +125,7 @@ type bench struct {
 	c      cell
 	server *lab.Server
 	host   string   // where clients find the server
+	line   string   // what stands between them, if it is not what was asked for
 	far    []string // the program that runs clients at the far end of the line; nil: they run here
 	local  string   // folder with what is copied in
 }
@@ -122,25 +134,39 @@ func newBench(tb *testing.B, set settings, kind lab.Kind) *bench {
 	b := &bench{B: tb, set: set, c: cell{kind: kind, version: cmp.Or(os.Getenv("FTPSFS_BENCH_TLS"), "1.3")}, local: lab.Folder(tb, "ftpsfs-local-")}
 	switch {
 	case set.flow > 0:
-		b.server = b.c.start(b)
-		r := relay.Start(b, relay.Options{Target: b.server.Host, Port: b.server.Port, PassiveLow: b.server.PassiveLow, PassiveHigh: b.server.PassiveHigh})
-		r.SetRTT(set.rtt)
-		r.SetFlowRate(set.flow)
-		b.host = r.Host
+		b.behindRelay()
 	case set.rtt > 0:
-		l, err := wire.Start(b, set.rtt/2)
-		if err != nil {
-			b.Fatalf("no line: %v", err)
+		if err := b.behindLine(); err != nil {
+			b.line = fmt.Sprintf(" behind a relay that delays bytes, as there is no line of packets (%s)", strings.Join(strings.Fields(err.Error()), " "))
+			b.behindRelay()
 		}
-		ca := lab.NewAuthority(b)
-		cert := ca.Issue(b, lab.CertSpec{Hosts: []string{l.Here}})
-		b.server = lab.Start(b, lab.Options{Kind: kind, Version: b.c.version, Bind: "0.0.0.0", Cert: &cert, CAFile: ca.File})
-		b.host, b.far = l.Here, l.Inside()
 	default:
 		b.server = b.c.start(b)
 		b.host = b.server.Host
 	}
 	return b
+}
+
+// behindLine starts the server at the near end of a line of packets. The error says why there can be none.
+func (b *bench) behindLine() error {
+	l, err := wire.Start(b, b.set.rtt/2)
+	if err != nil {
+		return err
+	}
+	ca := lab.NewAuthority(b)
+	cert := ca.Issue(b, lab.CertSpec{Hosts: []string{l.Here}})
+	b.server = lab.Start(b, lab.Options{Kind: b.c.kind, Version: b.c.version, Bind: "0.0.0.0", Cert: &cert, CAFile: ca.File})
+	b.host, b.far = l.Here, l.Inside()
+	return nil
+}
+
+// behindRelay starts the server behind the relay in this process.
+func (b *bench) behindRelay() {
+	b.server = b.c.start(b)
+	r := relay.Start(b, relay.Options{Target: b.server.Host, Port: b.server.Port, PassiveLow: b.server.PassiveLow, PassiveHigh: b.server.PassiveHigh})
+	r.SetRTT(b.set.rtt)
+	r.SetFlowRate(b.set.flow)
+	b.host = r.Host
 }
 
 // command is a program of a client, where clients run.
@@ -275,10 +301,11 @@ func spentBy(b testing.TB, pid int) (cpu float64, peak int64) {
 }
 
 // table prints the results: seconds of all clients, and what ftpsfs needed for them.
-func table(set settings, rows []result) string {
+func table(set settings, servers []string, rows []result) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n%s, round trip %v, flow cap %d Mbit/s, %d CPUs, %s; medians of %d\n",
-		time.Now().Format(time.DateOnly), set.rtt, set.flow*8/1e6, runtime.NumCPU(), runtime.Version(), set.rounds)
+	fmt.Fprintf(&out, "\n%s, round trip %v, flow cap %d Mbit/s, %d CPUs, %s; medians of %d\n%s\n",
+		time.Now().Format(time.DateOnly), set.rtt, set.flow*8/1e6, runtime.NumCPU(), runtime.Version(), set.rounds,
+		strings.Join(slices.Concat(servers, set.peers), ", "))
 	out.WriteString("`~`: the program ended before the data was on the server. `!`: wrong or missing data, or it failed.\n\n")
 	fmt.Fprintf(&out, "| workload | server | %s | commands | waits | queued | channels | logins | in vain, KiB | CPU s |\n", strings.Join(set.clients, " | "))
 	out.WriteString(strings.Repeat("|---", len(set.clients)+9) + "|\n")

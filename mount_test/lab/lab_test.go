@@ -72,6 +72,20 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
+func TestRelease(t *testing.T) {
+	for _, kind := range lab.Real {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			if got := lab.Start(t, lab.Options{Kind: kind}).Release(); len(strings.Split(got, ".")) != 3 {
+				t.Errorf("version %q", got)
+			}
+		})
+	}
+	if got := lab.Release(t, "echo", "no number"); got != "" {
+		t.Errorf("version %q of a program that tells none", got)
+	}
+}
+
 func TestWrongPasswordIsRefused(t *testing.T) {
 	for _, kind := range lab.Real {
 		t.Run(string(kind), func(t *testing.T) {
