@@ -69,6 +69,7 @@ type Files struct {
 	files   map[string]*file   // by path; guarded by mu
 	folders map[string]*folder // by path; guarded by mu
 	writing map[string]int     // uploads under way, by path; guarded by mu
+	asked   map[string]int     // by path, who has come for a file and is not in the pattern yet; guarded by mu
 	under   int                // fetches under way; guarded by mu
 	waiting int                // of them, those without a connection; guarded by mu
 	stats   Stats              // guarded by mu
@@ -83,7 +84,7 @@ func New(cfg Config) *Files {
 	if cfg.AfterFunc == nil {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
-	f := &Files{Remote: cfg.Remote, cfg: cfg, files: map[string]*file{}, folders: map[string]*folder{}, writing: map[string]int{}}
+	f := &Files{Remote: cfg.Remote, cfg: cfg, files: map[string]*file{}, folders: map[string]*folder{}, writing: map[string]int{}, asked: map[string]int{}}
 	f.ctx, f.cancel = context.WithCancel(pool.Ahead(context.Background()))
 	return f
 }
@@ -117,6 +118,8 @@ func (f *Files) Download(ctx context.Context, path string, o pool.DownloadOption
 	if o.Offset != 0 || o.Length >= 0 || o.Expect != nil || o.Size <= 0 || o.Size > maxFile {
 		return f.Remote.Download(ctx, path, o)
 	}
+	f.count(f.asked, path, 1)
+	defer f.count(f.asked, path, -1)
 	if data := f.take(ctx, path, o.Size); data != nil {
 		f.noticed(path)
 		return &fetched{data: data}, nil
@@ -130,23 +133,22 @@ func (f *Files) Download(ctx context.Context, path string, o pool.DownloadOption
 
 // Upload voids what was fetched of the file, and keeps others from being fetched while it lasts.
 func (f *Files) Upload(ctx context.Context, path string, o pool.UploadOptions) (pool.Upload, error) {
-	f.mu.Lock()
-	f.writing[path]++
-	f.mu.Unlock()
+	f.count(f.writing, path, 1)
 	f.void(path) // some servers do not take a STOR while they send the file
 	u, err := f.Remote.Upload(ctx, path, o)
 	if err != nil {
-		f.wrote(path)
+		f.count(f.writing, path, -1)
 		return nil, err
 	}
-	return &upload{Upload: u, done: sync.OnceFunc(func() { f.wrote(path) })}, nil
+	return &upload{Upload: u, done: sync.OnceFunc(func() { f.count(f.writing, path, -1) })}, nil
 }
 
-func (f *Files) wrote(path string) {
+// count adds n to what a map of f has for path.
+func (f *Files) count(of map[string]int, path string, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.writing[path]--; f.writing[path] == 0 {
-		delete(f.writing, path)
+	if of[path] += n; of[path] == 0 {
+		delete(of, path)
 	}
 }
 

@@ -27,6 +27,7 @@ type server struct {
 	asked   []string // background downloads
 	stale   bool     // nothing is known
 	hold    chan struct{}
+	own     chan struct{} // downloads that are not in the background wait for it; nil: they do not
 	refuse  error
 }
 
@@ -61,6 +62,12 @@ func (s *server) PeekList(string) (*pool.Listing, bool) {
 
 func (s *server) Download(ctx context.Context, path string, o pool.DownloadOptions) (pool.Download, error) {
 	if !o.Background {
+		s.mu.Lock()
+		own := s.own
+		s.mu.Unlock()
+		if own != nil {
+			<-own
+		}
 		return &fetched{data: content(path, o.Size)}, nil
 	}
 	s.mu.Lock()
@@ -121,6 +128,44 @@ func TestReaderInOrder(t *testing.T) {
 			read(i)
 		}
 		if st := f.Stats(); st.Files != 97 || st.Used != 97 || st.Bytes != 97*4096 || st.BytesInVain != 0 || st.Held != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// A file that somebody has come for, and is just sent, is not fetched ahead besides when the fetches before it make room.
+func TestWhatIsAskedForIsNotFetchedAhead(t *testing.T) {
+	s := newServer(20, 4096)
+	rig(t, s, func(f *Files, read func(int)) {
+		read(0)
+		read(1)
+		s.hold = make(chan struct{})
+		read(2) // 3 to 8 are on their way
+		s.mu.Lock()
+		s.own = make(chan struct{})
+		s.mu.Unlock()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			read(9)
+		}()
+		synctest.Wait()
+		close(s.hold)
+		synctest.Wait()
+		s.mu.Lock()
+		asked := slices.Clone(s.asked)
+		s.mu.Unlock()
+		if slices.Contains(asked, "/d/f009") || !slices.Contains(asked, "/d/f010") {
+			t.Errorf("fetched ahead: %v", asked)
+		}
+		close(s.own)
+		<-done
+		for i := 3; i < 20; i++ {
+			if i != 9 {
+				read(i)
+			}
+		}
+		if st := f.Stats(); st.BytesInVain != 0 || st.Held != 0 || st.Used != st.Files {
 			t.Errorf("%+v", st)
 		}
 	})

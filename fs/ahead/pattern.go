@@ -146,7 +146,7 @@ func (f *Files) fillLocked(d *folder) {
 		}
 		left--
 		path := join(d.path, e.Name)
-		if _, no := d.skip[e.Name]; no || f.files[path] != nil || f.writing[path] > 0 {
+		if _, no := d.skip[e.Name]; no || f.files[path] != nil || f.writing[path] > 0 || f.asked[path] > 0 {
 			continue
 		}
 		known, fresh := f.cfg.Meta.Peek(path)
