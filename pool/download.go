@@ -327,6 +327,7 @@ func (p *Pool) settleDownload(c *conn, data *session.Data) {
 		ctx, cancel := p.background(settleBound)
 		defer cancel()
 		_, err := data.Finish(ctx)
+		p.counters.vain.Add(int64(data.ReadAway()))
 		if err != nil {
 			p.log.Debug("end of a download", "err", err)
 		}

@@ -34,7 +34,8 @@ type Stats struct {
 	// Queued is how often a caller found no connection free and waited for one: for another's, or for one that had to be made.
 	// Work ahead is not counted, unless a caller has come to wait for it.
 	Queued int64 `json:"queued"`
-	// BytesInVain are those of listings ahead that were given up on their way.
+	// BytesInVain are those of listings ahead that were given up on their way, and of short ends of files that nobody had asked for
+	// and that were read rather than cut off.
 	BytesInVain int64 `json:"bytes_in_vain"`
 
 	Errors map[string]int64 `json:"errors"` // that left the pool, by kind

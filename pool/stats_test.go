@@ -92,3 +92,19 @@ func TestReadyConnections(t *testing.T) {
 	}
 	d.Close()
 }
+
+// The rest of a file that is read away, so that the connection need not be cut off, was sent in vain.
+func TestRestOfAFileIsInVain(t *testing.T) {
+	e := newEnv(t)
+	write(t, e, "f", big[:60_000])
+	for _, c := range []struct{ length, vain int64 }{{60_000, 0}, {40_000, 20_000}} {
+		before := e.Stats().BytesInVain
+		if n := len(fetch(t, e, "/f", DownloadOptions{Length: c.length, Size: 60_000})); n != int(c.length) {
+			t.Fatalf("%d bytes of %d", n, c.length)
+		}
+		eventually(t, e, func(s Stats) bool { return s.Connections.Busy == 0 })
+		if n := e.Stats().BytesInVain - before; n != c.vain {
+			t.Errorf("%d bytes of 60000: %d in vain", c.length, n)
+		}
+	}
+}

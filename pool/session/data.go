@@ -39,6 +39,7 @@ type Data struct {
 	waited   bool  // the wait for the first bytes was counted
 	eof      bool  // the peer's end of data was read
 	sent     int64 // bytes handed to the transport
+	away     int   // bytes of a download that Finish has read away
 	ioErr    error // the first failure of Read or Write
 	left     int   // bytes of an upload that the peer had not acknowledged when it was closed
 	drained  chan struct{}
@@ -186,6 +187,9 @@ func (d *Data) Finish(ctx context.Context) (wire.Reply, error) {
 	return reply, err
 }
 
+// ReadAway is how much of a download Finish has read for nobody. To be asked behind it.
+func (d *Data) ReadAway() int { return d.away }
+
 // assumedRate is what a server writes at least: it stretches the bound on the reply behind a large upload.
 const assumedRate = 32 << 20 // bytes per second
 
@@ -331,6 +335,7 @@ func (d *Data) readRemainder() bool {
 	for left := smallRemainder; !d.eof && d.ioErr == nil && left > 0; {
 		n, _ := d.Read(buf)
 		left -= n
+		d.away += n
 	}
 	return d.eof || d.ioErr != nil
 }
