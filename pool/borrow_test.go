@@ -412,6 +412,55 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
+// A data channel made ahead that the server gives up while nobody needs it is replaced with the next sign of life of its connection, and not
+// more often, as the server may do the same again.
+func TestSpareThatTheServerGivesUp(t *testing.T) {
+	f := newFake(t)
+	e := newFakePool(t, f, oneConnection)
+	clock := useClock(e.Pool)
+	if err := e.Connect(e.ctx); err != nil {
+		t.Fatal(err)
+	}
+	f.script(func(c *fakeConn, verb, _ string) bool {
+		if verb == "MLST" {
+			c.pasv.Close() // and what waits there with it
+		}
+		return false
+	})
+	lose := func() {
+		t.Helper()
+		if _, err := e.Stat(e.ctx, "/f"); KindOf(err) != KindNotFound {
+			t.Fatal(err)
+		}
+		eventually(t, e, func(Stats) bool { return !e.spareReady() })
+		clock.move(spareAfter)
+		e.poke()
+	}
+	there := func(asked int64) {
+		t.Helper()
+		eventually(t, e, func(s Stats) bool { return s.Commands["EPSV"] == asked && e.spareReady() })
+	}
+	there(1)
+	lose()
+	there(2)
+	lose()
+	e.maintain()
+	eventually(t, e, func(s Stats) bool { return s.Connections.Idle == 1 }) // with whatever was to be done for it
+	if n := e.Stats().Commands["EPSV"]; n != 2 {
+		t.Errorf("%d data channels were asked for at once", n)
+	}
+	clock.move(keepAlive)
+	e.poke()
+	there(3)
+}
+
+// spareReady says that the idle connection has its data channel.
+func (e *env) spareReady() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.idle) == 1 && e.idle[0].s.SpareReady()
+}
+
 // A connection that was silent for long is asked before it is used, and replaced when it does not answer: whether the caller
 // asks it or the janitor, whose question the caller waits for.
 func TestOldConnectionIsAsked(t *testing.T) {

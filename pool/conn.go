@@ -21,20 +21,21 @@ const (
 
 // conn is a session and who has it. Its fields but s are guarded by Pool.mu.
 type conn struct {
-	s       *session.Session
-	id      int
-	born    time.Time
-	proven  time.Time            // when it last gave an answer
-	used    time.Time            // when a caller last gave it back
-	lane    lane                 // of the holder
-	press   func()               // asks the holder to make room, nil: it cannot
-	pressed bool                 // it was asked
-	since   time.Time            // when the holder got it, zero when nobody has it
-	talks   bool                 // the holder is a caller who has a dialogue
-	sharers map[*budget]struct{} // those who hold it together; nil: nobody, or one who has it for himself
-	retire  bool                 // not to be used again
-	quirks  session.Quirks       // of the server, as the memory was told of them
-	noSpare bool                 // the server would not open a data channel ahead
+	s        *session.Session
+	id       int
+	born     time.Time
+	proven   time.Time            // when it last gave an answer
+	used     time.Time            // when a caller last gave it back
+	prepared time.Time            // when the janitor last had a data channel made for it
+	lane     lane                 // of the holder
+	press    func()               // asks the holder to make room, nil: it cannot
+	pressed  bool                 // it was asked
+	since    time.Time            // when the holder got it, zero when nobody has it
+	talks    bool                 // the holder is a caller who has a dialogue
+	sharers  map[*budget]struct{} // those who hold it together; nil: nobody, or one who has it for himself
+	retire   bool                 // not to be used again
+	quirks   session.Quirks       // of the server, as the memory was told of them
+	noSpare  bool                 // the server would not open a data channel ahead
 }
 
 // stale says that the connection should be asked whether it lives before it is used.

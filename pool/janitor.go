@@ -119,10 +119,19 @@ func (p *Pool) dueLocked(c *conn, now time.Time) duty {
 		return closeIt
 	case now.Sub(c.proven) >= keepAlive:
 		return askIt
-	case unused >= spareAfter && !c.noSpare && !p.cfg.Session.Active && !c.s.HasSpare():
+	case unused >= spareAfter && p.wantsSpareLocked(c, now):
 		return prepareIt
 	}
 	return nothing
+}
+
+// wantsSpareLocked says that a data channel is to be made ahead. One that the server has given up, or refused, is replaced now and then: there
+// are servers that do so at once, each time.
+func (p *Pool) wantsSpareLocked(c *conn, now time.Time) bool {
+	if c.noSpare || p.cfg.Session.Active || c.s.HasSpare() {
+		return false
+	}
+	return !c.s.LostSpare() || now.Sub(c.prepared) >= keepAlive
 }
 
 // serveLocked takes the connection out of p.idle until its duty is done.
@@ -152,6 +161,9 @@ func (p *Pool) serve(c *conn, d duty) {
 	defer p.mu.Unlock()
 	p.serviced--
 	now := p.now()
+	if d == prepareIt {
+		c.prepared = now
+	}
 	if err != nil {
 		p.log.Debug("idle connection", "conn", c.id, "err", err)
 		c.noSpare = c.noSpare || d == prepareIt

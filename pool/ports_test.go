@@ -83,6 +83,21 @@ func TestPortDuringAListing(t *testing.T) {
 			c.say("226 done")
 			return true
 		}, 1},
+		"a port in the middle of the data": {func(c *fakeConn, d io.WriteCloser) bool {
+			fmt.Fprint(d, half)
+			c.takeCommand(fmt.Sprintf("229 ok (|||%d|)", c.listen()))
+			fmt.Fprint(d, rest)
+			d.Close()
+			c.say("226 done")
+			return true
+		}, 1},
+		"a port ahead of a listing that breaks": {func(c *fakeConn, d io.WriteCloser) bool {
+			fmt.Fprint(d, half)
+			c.takeCommand(fmt.Sprintf("229 ok (|||%d|)", c.listen()))
+			d.Close()
+			c.say("426 broken")
+			return true
+		}, 1},
 		"ahead of a listing that breaks": {func(c *fakeConn, d io.WriteCloser) bool {
 			fmt.Fprint(d, half)
 			c.takeCommand("450 busy")

@@ -48,6 +48,7 @@ func (d *Data) askEarly(ctx context.Context) {
 func (d *Data) askAtEnd(ctx context.Context) {
 	if d.behind.Early == 0 && d.ioErr == nil && d.ch.tls != nil && !d.conn.fin.Load() {
 		d.ask(ctx)
+		d.joined = len(d.asked) == 0
 	}
 }
 
@@ -150,6 +151,14 @@ const busyCode = 450
 // reply: a refusal may be that of the port, ahead of the end.
 func (d *Data) sortNext(ctx context.Context, first wire.Reply, port *wire.Pending) (wire.Reply, error) {
 	cmd := d.s.passiveCommand()
+	if isPort(first) { // answered in the middle of the download, whose own reply stands where the port's was to come
+		d.outOfTurn = true
+		second, err := port.JoinFinal(wire.WithBound(ctx, min(answerBound, d.s.cfg.Timeout)))
+		if err != nil {
+			return second, err
+		}
+		return second, d.s.makeSpare(cmd, func(context.Context) (wire.Reply, error) { return first, nil })
+	}
 	if !first.Refused() {
 		return first, d.s.makeSpare(cmd, port.WaitFinal)
 	}

@@ -125,6 +125,16 @@ func (ch *channel) usable() bool {
 	return alive(ch.conn.Conn, ch.begun.Load())
 }
 
+// gone says that a channel could not be made, or is not usable any more. One that is being made is not gone.
+func (ch *channel) gone() bool {
+	select {
+	case <-ch.ready:
+		return !ch.usable()
+	default:
+		return false
+	}
+}
+
 // silent says that the channel is connected and the peer has not sent a byte on it.
 func (ch *channel) silent() bool {
 	select {
@@ -136,13 +146,21 @@ func (ch *channel) silent() bool {
 }
 
 // Prepare begins to make the spare data channel: the command leaves now, the connection is made aside. It returns when
-// the command was written, and does nothing when there is a spare or a transfer. Other commands may follow at once.
+// the command was written, and does nothing when there is a spare or a transfer; one that the server has given up does not count.
+// Other commands may follow at once.
 func (s *Session) Prepare(ctx context.Context) error {
 	s.mu.Lock()
-	skip := s.spare != nil || s.busy != nil || s.closed || s.cfg.Active
+	dead := s.spare
+	skip := dead != nil && !dead.gone() || s.busy != nil || s.closed || s.cfg.Active
+	if !skip {
+		s.spare = nil
+	}
 	s.mu.Unlock()
 	if skip {
 		return nil
+	}
+	if dead != nil {
+		dead.discard()
 	}
 	return s.prepare(ctx)
 }
@@ -184,14 +202,21 @@ func (s *Session) makeSpare(cmd string, reply finalReply) error {
 	return nil
 }
 
-// HasSpare says whether a data channel is prepared or on its way.
+// HasSpare says whether a data channel is prepared, as far as can be seen without asking, or on its way.
 func (s *Session) HasSpare() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.spare != nil
+	return s.spare != nil && !s.spare.gone()
 }
 
-// SpareReady says whether a data channel is prepared and connected.
+// LostSpare says whether a data channel was prepared in vain: it could not be made, or the server has given it up since.
+func (s *Session) LostSpare() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spare != nil && s.spare.gone()
+}
+
+// SpareReady says whether a data channel is prepared and connected, as far as can be seen without asking.
 func (s *Session) SpareReady() bool {
 	s.mu.Lock()
 	ch := s.spare
@@ -201,7 +226,7 @@ func (s *Session) SpareReady() bool {
 	}
 	select {
 	case <-ch.ready:
-		return ch.err == nil
+		return ch.usable()
 	default:
 		return false
 	}

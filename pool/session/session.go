@@ -21,7 +21,7 @@ var ErrClosed = wire.ErrClosed
 
 // Session is one logged-in control connection with at most one data channel in use and at most one prepared.
 //
-// It has one user at a time, or several that call nothing but Flight: their commands and replies do not mix. Close, Poisoned, Healthy, Info, HasSpare, SpareReady and Data.Abort may be called from any goroutine.
+// It has one user at a time, or several that call nothing but Flight: their commands and replies do not mix. Close, Poisoned, Healthy, Info, HasSpare, LostSpare, SpareReady and Data.Abort may be called from any goroutine.
 type Session struct {
 	cfg    Config
 	policy *trust.Policy

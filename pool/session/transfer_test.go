@@ -142,24 +142,43 @@ func TestClientHelloThatComesTooEarlyIsLearned(t *testing.T) {
 	}
 }
 
+// A data channel that the server gives up while nobody uses it is noticed, and another one made ahead: the next transfer is as short as ever.
+// Where it is noticed by the transfer only, that is not what fails.
 func TestStaleSpareIsReplacedUnseen(t *testing.T) {
-	f := &fake{}
-	_, cfg := startFake(t, f)
-	count := &counter{}
-	cfg.Counter = count
-	s := dial(t, cfg)
-	if err := s.Prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.dataConns == 1 })
-	f.mu.Lock()
-	_ = f.open[len(f.open)-1].Close() // the server has lost patience
-	f.mu.Unlock()
-	if b, _ := fetch(t, s, session.TransferRequest{Verb: "RETR /f"}); string(b) != content {
-		t.Errorf("read %q", b)
-	}
-	if s.Info().Quirks.LateClientHello {
-		t.Error("a wrong lesson was learned")
+	for _, noticed := range []bool{true, false} {
+		f := &fake{}
+		_, cfg := startFake(t, f)
+		count := &counter{}
+		cfg.Counter = count
+		s := dial(t, cfg)
+		if err := s.Prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, s.SpareReady)
+		eventually(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.dataConns == 1 })
+		f.mu.Lock()
+		_ = f.open[len(f.open)-1].Close() // the server has lost patience
+		f.mu.Unlock()
+		eventually(t, s.LostSpare)
+		if s.HasSpare() || s.SpareReady() {
+			t.Error("a lost data channel counts as one that is there")
+		}
+		if noticed {
+			if err := s.Prepare(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, s.SpareReady)
+		}
+		before := count.waits.Load()
+		if b, _ := fetch(t, s, session.TransferRequest{Verb: "RETR /f"}); string(b) != content {
+			t.Errorf("read %q", b)
+		}
+		if n := count.waits.Load() - before; noticed && n > 3 { // the last one is for the 226
+			t.Errorf("%d waits", n)
+		}
+		if s.Info().Quirks.LateClientHello {
+			t.Error("a wrong lesson was learned")
+		}
 	}
 }
 
