@@ -49,7 +49,12 @@ func (c *conn) usable(now time.Time) bool {
 // rememberLocked keeps what the session has found out of the server since it was asked last.
 func (p *Pool) rememberLocked(c *conn) {
 	now := c.s.Quirks()
-	p.memory.learnQuirks(c.quirks, now)
+	if now == c.quirks {
+		return
+	}
+	if p.memory.learnQuirks(c.quirks, now) {
+		p.spawnLocked(p.memory.save)
+	}
 	c.quirks = now
 }
 
@@ -99,7 +104,9 @@ func (p *Pool) open(background bool) {
 		p.counters.handshakes.Add(1)
 		info := s.Info()
 		p.srv.Store(newServerInfo(p.address(), p.cfg.Root, info))
-		p.memory.learnServer(p.server().identity, cfg.Quirks, info.Quirks)
+		if p.memory.learnServer(p.server().identity, cfg.Quirks, info.Quirks) {
+			p.memory.save() // for a mount that gets no chance to at its end
+		}
 		d.quirks = info.Quirks
 		// Where the login has not asked for it: a line written, nothing waited for, and the first transfer finds its data channel.
 		_ = s.Prepare(wire.Background(p.ctx))

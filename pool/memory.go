@@ -105,8 +105,8 @@ func (m *memory) quirks() session.Quirks {
 }
 
 // learnServer is called after each login. Another identity than before (an upgrade, another machine behind the name)
-// forgets what was learned of the first.
-func (m *memory) learnServer(identity string, before, after session.Quirks) {
+// forgets what was learned of the first. It reports whether a quirk is new.
+func (m *memory) learnServer(identity string, before, after session.Quirks) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if identity != m.identity {
@@ -119,23 +119,23 @@ func (m *memory) learnServer(identity string, before, after session.Quirks) {
 			m.learned.Names = map[nameTrait]bool{}
 		}
 	}
-	m.learnQuirksLocked(before, after)
+	return m.learnQuirksLocked(before, after)
 }
 
-// learnQuirks notes what a session found out behind its login.
-func (m *memory) learnQuirks(before, after session.Quirks) {
-	if before == after {
-		return
-	}
+// learnQuirks notes what a session found out behind its login. It reports whether that was new.
+func (m *memory) learnQuirks(before, after session.Quirks) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.learnQuirksLocked(before, after)
+	return m.learnQuirksLocked(before, after)
 }
 
-func (m *memory) learnQuirksLocked(before, after session.Quirks) {
-	if q := m.learned.Quirks.With(before, after); q != m.learned.Quirks {
-		m.learned.Quirks, m.dirty = q, true
+func (m *memory) learnQuirksLocked(before, after session.Quirks) bool {
+	q := m.learned.Quirks.With(before, after)
+	if q == m.learned.Quirks {
+		return false
 	}
+	m.learned.Quirks, m.dirty = q, true
+	return true
 }
 
 // get gives a copy without the maps.

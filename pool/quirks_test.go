@@ -1,9 +1,12 @@
 package pool
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/pool/session"
 )
@@ -36,7 +39,13 @@ func TestQuirkIsRemembered(t *testing.T) {
 	if err := readAll(e, "/a", "content"); err != nil {
 		t.Error(err)
 	}
-	e.Close()
+	for kept := false; !kept; time.Sleep(time.Millisecond) { // before the end of the mount
+		data, _ := os.ReadFile(file)
+		kept = strings.Contains(string(data), "no_epsv")
+		if e.ctx.Err() != nil {
+			t.Fatalf("not kept: %s", data)
+		}
+	}
 	again := connectFake(t, f, keep)
 	if err := readAll(again, "/a", "content"); err != nil {
 		t.Error(err)
