@@ -29,6 +29,7 @@ import (
 //	FTPSFS_BENCH_RTT=20ms     round trip of the line, 0 for loopback
 //	FTPSFS_BENCH_FLOW=50      cap of each flow in Mbit/s
 //	FTPSFS_BENCH_TLS=1.2      version of TLS, 1.3 otherwise (with which curlftpfs reads nothing)
+//	FTPSFS_BENCH_OPTIONS=x    mount options of ftpsfs, such as max_conns=4
 //
 // The line is one that every packet takes its time on, with TCP of the kernel (package wire). Only a cap of the flows needs the
 // relay in this process, which passes on bytes, not packets; it also stands in where no network namespace can be made, and then the head
@@ -253,7 +254,8 @@ func (b *bench) measure(w workload, client, run string) result {
 func (b *bench) client(w workload, client, run string, out *result) (work func() error, end func()) {
 	switch {
 	case client == "ftpsfs":
-		m := mountBy(b, b.far, lab.Folder(b, "ftpsfs-mnt-"), b.server, b.server.URLVia(b.host))
+		options := strings.FieldsFunc(os.Getenv("FTPSFS_BENCH_OPTIONS"), func(r rune) bool { return r == ',' })
+		m := mountBy(b, b.far, lab.Folder(b, "ftpsfs-mnt-"), b.server, b.server.URLVia(b.host), options...)
 		m.limit(20 * time.Minute)
 		before := m.status()
 		return func() error { return w.do(b, m.dir, m.path(run)) }, func() {

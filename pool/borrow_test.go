@@ -69,16 +69,17 @@ func TestBackgroundTakesNothingThatIsNeeded(t *testing.T) {
 	if _, err := three.List(Ahead(three.ctx), "/"); err != nil {
 		t.Error(err)
 	}
-	d := held(t, three, DownloadOptions{Background: true})
+	d, other := held(t, three, DownloadOptions{Background: true}), held(t, three, DownloadOptions{Background: true})
 	_, err = three.Download(soon(t), "/big", DownloadOptions{Length: -1, Size: -1, Background: true})
 	if err == nil {
-		t.Error("two of three connections went to work nobody asked for")
+		t.Error("all three connections went to work nobody asked for")
 	}
 	_, err = three.List(Ahead(three.ctx), "/")
 	wantKind(t, "a listing ahead that would have to wait", err, KindLimit)
 	if n := three.Stats().Errors; len(n) != 0 {
 		t.Errorf("counted as errors: %v", n)
 	}
+	other.Close()
 	a := held(t, three, DownloadOptions{})
 	if _, err := three.Stat(three.ctx, "/big"); err != nil {
 		t.Error(err)
@@ -188,7 +189,9 @@ func TestLimitTexts(t *testing.T) {
 
 // suspendable reads a file and makes room when asked to, as readers of the room above do.
 type suspendable struct {
-	e   *env
+	e          *env
+	background bool
+
 	mu  sync.Mutex
 	d   Download // guarded by mu
 	off int64
@@ -209,7 +212,7 @@ func (r *suspendable) Read(p []byte) (int, error) {
 	r.mu.Unlock()
 	if d == nil {
 		var err error
-		if d, err = r.e.Download(r.e.ctx, "/big", DownloadOptions{Offset: r.off, Length: -1, Size: int64(len(big)), OnPressure: r.pressure}); err != nil {
+		if d, err = r.e.Download(r.e.ctx, "/big", DownloadOptions{Offset: r.off, Length: -1, Size: int64(len(big)), OnPressure: r.pressure, Background: r.background}); err != nil {
 			return 0, err
 		}
 		r.mu.Lock()

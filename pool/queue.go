@@ -166,13 +166,15 @@ func (r *round) lendLocked(w *waiter) (lent bool) {
 func room(l lane, held [lanes]int, most int, soon bool) bool {
 	transfers := held[laneTransfer] + held[laneBackground]
 	free := most - transfers - held[laneMeta] - held[laneShort] - held[laneAhead]
-	few := free >= min(3, most) && transfers+held[laneAhead] < most-1
 	switch l {
 	case laneTransfer:
 		return free >= 1 && (most == 1 || transfers < most-1)
-	case laneBackground: // leaves one for a dialogue and one for a transfer, where there are so many
-		return few
+	case laneBackground:
+		// Leaves one, for a dialogue. A transfer that comes asks one of these to make room, which costs it a cut; leaving one for it as
+		// well would cost a large file a flow at all times, which with few connections is much.
+		return free >= 2
 	case laneAhead: // where there are many, whoever comes has one of them in no time
+		few := free >= min(3, most) && transfers+held[laneAhead] < most-1
 		return few || most >= manyConns && (free >= 2 || free == 1 && soon)
 	}
 	return free >= 1

@@ -63,9 +63,9 @@ const mb = 1e6
 
 // Each flow carries 1 MB/s, whatever the others do.
 func TestFlowsThatAreCapped(t *testing.T) {
-	for conns, least := range map[int]float64{0: 3, 4: 2.5, 2: 1.4} {
+	for conns, least := range map[int]float64{0: 4.8, 4: 3.5, 3: 2.6, 2: 1.5} {
 		synctest.Test(t, func(t *testing.T) {
-			srv := newServer(48*mib + 5)
+			srv := newServer(128*mib + 5)
 			srv.conns = conns
 			(&cable{flow: mb}).throttle(srv)
 			g := newRig(t, srv, 64*mib, exact(srv.size))
