@@ -27,6 +27,7 @@ type server struct {
 	asked   []string // background downloads
 	stale   bool     // nothing is known
 	hold    chan struct{}
+	stuck   chan struct{} // background downloads that have begun stand still until it is closed, whatever is done to them; nil: they do not
 	own     chan struct{} // downloads that are not in the background wait for it; nil: they do not
 	refuse  error
 }
@@ -85,7 +86,20 @@ func (s *server) Download(ctx context.Context, path string, o pool.DownloadOptio
 			return nil, ctx.Err()
 		}
 	}
-	return &fetched{data: content(path, o.Size)}, nil
+	return &slow{fetched{data: content(path, o.Size)}, s.stuck}, nil
+}
+
+// slow is a download that waits before each Read.
+type slow struct {
+	fetched
+	until chan struct{}
+}
+
+func (d *slow) Read(p []byte) (int, error) {
+	if d.until != nil {
+		<-d.until
+	}
+	return d.fetched.Read(p)
 }
 
 func (s *server) Upload(context.Context, string, pool.UploadOptions) (pool.Upload, error) {
@@ -216,6 +230,30 @@ func TestBudget(t *testing.T) {
 		}
 		if st := f.Stats(); st.Used < 40 {
 			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// A fetch that was given up has its memory until it has ended: so long it counts.
+func TestGivenUpCountsUntilItEnds(t *testing.T) {
+	s := newServer(20, 4096)
+	rig(t, s, func(f *Files, read func(int)) {
+		s.stuck = make(chan struct{}) // of the bubble
+		for i := range 3 {
+			read(i)
+		}
+		held := f.Stats().Held
+		s.mu.Lock()
+		s.stale = true // what is being fetched is of no use, and no more is
+		s.mu.Unlock()
+		read(3)
+		if st := f.Stats(); st.Held != held || held < 2*4096 {
+			t.Errorf("given up: %d bytes held, %d before", st.Held, held)
+		}
+		close(s.stuck)
+		synctest.Wait()
+		if st := f.Stats(); st.Held != held-4096 {
+			t.Errorf("ended: %d bytes held, %d before", st.Held, held)
 		}
 	})
 }

@@ -54,6 +54,9 @@ func (f *Files) fetch(ctx context.Context, x *file) {
 	}
 	x.ended = true
 	close(x.over)
+	if x.dropped {
+		f.stats.Held -= x.entry.Size
+	}
 	switch {
 	case err == nil && !x.dropped:
 		x.data = data
@@ -142,7 +145,7 @@ func same(a, b pool.Entry) bool {
 	return a.Type == b.Type && a.Size == b.Size && a.Exact && b.Exact && a.ModTime.Equal(b.ModTime) && a.Unique == b.Unique
 }
 
-// dropLocked forgets x, and ends its fetch.
+// dropLocked forgets x, and ends its fetch. Until that has ended it has its memory, and counts.
 func (f *Files) dropLocked(x *file) {
 	if x.dropped {
 		return
@@ -151,7 +154,9 @@ func (f *Files) dropLocked(x *file) {
 	x.cancel()
 	f.stats.BytesInVain += int64(len(x.data))
 	x.data = nil
-	f.stats.Held -= x.entry.Size
+	if x.ended {
+		f.stats.Held -= x.entry.Size
+	}
 	delete(f.files, x.path)
 }
 
