@@ -90,14 +90,14 @@ func (u *upload) request() session.TransferRequest {
 var errShort = &Error{Kind: KindIncomplete, Reply: "the file on the server does not reach up to where it is to be continued"}
 
 // reaches looks at the reply to SIZE, in the flight of the REST. Servers go on at another offset, or leave a hole, where the file
-// is shorter or gone: Pure-FTPd was seen to remove a file whose continuation was cut.
+// is shorter or gone: Pure-FTPd was seen to remove a file whose continuation was cut, and then says that it cannot check for it. Only
+// one that does not know SIZE is believed without.
 func (u *upload) reaches(told []wire.Reply) error {
 	size, ok := readSize(told[0])
-	gone := told[0].Refused() && judge(told[0]).kind == KindNotFound
-	if gone || ok && size < u.o.Offset {
-		return errShort
+	if ok && size >= u.o.Offset || judge(told[0]).kind == KindUnsupported {
+		return nil
 	}
-	return nil
+	return errShort
 }
 
 // unchanged is asked before an APPE is sent again: what another one stored must not be followed by what it stored. The offset is
