@@ -62,7 +62,10 @@ func TestJudge(t *testing.T) {
 		{530, "Please login with USER and PASS.", KindAuth, true},
 		{522, "SSL connection failed: session reuse required", KindTLSPolicy, true},
 		{425, "Unable to build data connection: Connection refused", KindNetwork, true},
+		{425, "Unable to build data connection: Operation not permitted", KindNetwork, true},
 		{426, "Failure writing network stream.", KindNetwork, true},
+		{426, "Transfer aborted: Operation not permitted", KindNetwork, true},
+		{426, "/f: No space left on device", KindNoSpace, true},
 		{554, "Restart position beyond the end", KindChanged, false},
 		{999, "", KindRefused, false},
 	} {

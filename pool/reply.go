@@ -64,7 +64,7 @@ var phrases = []struct {
 // judge says what a refusal means, from its text if that tells, else from its code (RFC 959 section 4.2).
 func judge(r wire.Reply) verdict {
 	text := strings.ToLower(r.Text())
-	if v, ok := strerror(text); ok && r.Code != 421 { // who hangs up speaks of himself: Pure-FTPd's "421 chdir: No such file"
+	if v, ok := strerror(text); ok && ofTheFile(r.Code, v.kind) {
 		return v
 	}
 	for _, p := range phrases {
@@ -73,9 +73,7 @@ func judge(r wire.Reply) verdict {
 		}
 	}
 	switch r.Code {
-	case 421:
-		return verdict{KindNetwork, true}
-	case 425, 426:
+	case 421, 425, 426:
 		return verdict{KindNetwork, true}
 	case 431, 521, 522, 533, 534, 536:
 		return verdict{KindTLSPolicy, true}
@@ -95,6 +93,19 @@ func judge(r wire.Reply) verdict {
 		return verdict{KindChanged, false} // an offset beyond the end
 	}
 	return verdict{KindRefused, false}
+}
+
+// ofTheFile says whether a system error behind that code is one of the file. Who hangs up speaks of himself (Pure-FTPd's "421 chdir: No such
+// file"), who has no data connection of that (ProFTPD's "425 Unable to build data connection: Operation not permitted"); one that
+// broke may have done so because the disk takes no more.
+func ofTheFile(code int, kind Kind) bool {
+	switch code {
+	case 421, 425:
+		return false
+	case 426:
+		return kind == KindNoSpace || kind == KindQuota || kind == KindTooLarge
+	}
+	return true
 }
 
 // strerror looks for a system error at the end of text, which is in lower case.
