@@ -111,3 +111,62 @@ func TestPortsDuringListings(t *testing.T) {
 		})
 	}
 }
+
+// TestPortsDuringDownloads: whenever a server reads the request for the next port, a file is whole, and the session goes on with the next
+// one; one that is given up leaves the session in step or ended.
+func TestPortsDuringDownloads(t *testing.T) {
+	for name, after := range map[string]time.Duration{"at once": time.Nanosecond, "a moment later": 300 * time.Microsecond} {
+		t.Run(name, func(t *testing.T) {
+			srv := lab.Start(t, lab.Options{Kind: lab.ProFTPD})
+			sizes := []int{1, 100, 4096, 12_000, 30_000, 300_000, 3 << 20}
+			for i, size := range sizes {
+				if err := os.WriteFile(srv.Disk(fmt.Sprint("f", i)), payload(size), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := dial(t, config(srv, nil))
+			asked, missed, lost := 0, 0, 0
+			for n := range 200 {
+				i := n % len(sizes)
+				if n >= 40 {
+					i %= 4 // mostly small ones
+				}
+				path, want := fmt.Sprintf("%s/f%d", s.Info().Home, i), payload(sizes[i])
+				d, err := s.Transfer(t.Context(), session.TransferRequest{Verb: "RETR " + path, Next: true, EarlyFIN: true, NextAfter: after})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n%13 == 6 {
+					_, _ = d.Read(make([]byte, 10))
+					d.Abort()
+					if s.Poisoned() != nil {
+						s = dial(t, config(srv, nil))
+						lost++
+					}
+				} else {
+					if got, err := io.ReadAll(d); err != nil || !bytes.Equal(got, want) || !d.CloseNotify() {
+						t.Fatalf("%s: %d bytes, %v", path, len(got), err)
+					}
+					if r, err := d.Finish(t.Context()); err != nil || r.Code != 226 {
+						t.Fatalf("%s: %v, %v", path, r, err)
+					}
+					if d.Asked() {
+						asked++
+					}
+					if d.OutOfTurn() {
+						missed++
+					}
+				}
+				if n%2 == 0 { // at other times the next transfer follows at once
+					if r, err := s.Command(t.Context(), "SIZE "+path); err != nil || r.Last() != fmt.Sprint(len(want)) {
+						t.Fatalf("%s: the session is out of step: %v, %v", path, r, err)
+					}
+				}
+			}
+			if asked == 0 && after == time.Nanosecond {
+				t.Error("no port was asked for ahead of an end")
+			}
+			t.Logf("asked during %d downloads, %d times answered during them; %d sessions lost", asked, missed, lost)
+		})
+	}
+}

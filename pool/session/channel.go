@@ -249,7 +249,11 @@ func (s *Session) takeSpare(ctx context.Context) *channel {
 	select {
 	case <-ch.ready:
 	case <-ctx.Done():
-		ch.discard()
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			ch.discard()
+		} else {
+			s.keepSpare(ch) // not wanted any more, and good for the next one; to discard it now would cost the session, which owes its port
+		}
 		return nil
 	}
 	if !ch.usable() {

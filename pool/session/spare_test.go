@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -171,4 +172,27 @@ func TestSpareOnRealServers(t *testing.T) {
 			s.Close()
 		}
 	})
+}
+
+// TestSpareOfATransferThatIsNotWanted: who is given up while it waits for the data channel leaves it to the next one, and the session with it.
+func TestSpareOfATransferThatIsNotWanted(t *testing.T) {
+	told := make(chan struct{})
+	f := &fake{wait: map[string]<-chan struct{}{"EPSV": told}}
+	_, cfg := startFake(t, f)
+	s := dial(t, cfg)
+	if err := s.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Transfer(ctx, session.TransferRequest{Verb: "RETR /f"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	close(told)
+	if b, _ := fetch(t, s, session.TransferRequest{Verb: "RETR /f"}); string(b) != content {
+		t.Errorf("read %q", b)
+	}
+	if s.Poisoned() != nil || f.count("EPSV") != 1 || f.count("RETR") != 1 {
+		t.Errorf("%v; asked for %d data channels, %d files", s.Poisoned(), f.count("EPSV"), f.count("RETR"))
+	}
 }
