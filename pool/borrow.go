@@ -13,8 +13,9 @@ import (
 // lane says what a connection is wanted for.
 type lane uint8
 
-// The lanes. Where two connections or more are allowed one is never given to laneTransfer or laneBackground: short
-// dialogues, listings and transfers that are known to be short always find it soon.
+// The lanes. Where two connections or more are allowed one is never given to laneTransfer, nor to laneBackground while callers come: short
+// dialogues, listings and transfers that are known to be short always find it soon. After half a second without any laneBackground may have all of
+// them, and gives one back to the first who comes.
 const (
 	laneMeta       lane = iota // a dialogue of a few round trips, or a listing
 	laneShort                  // a transfer known to be short
@@ -54,6 +55,7 @@ type claim struct {
 	now   bool   // fails unless a connection is idle and has its data channel
 	data  bool   // a transfer: a connection with its data channel made ahead is as good as two round trips
 	list  bool   // a listing, which is a dialogue by its lane
+	far   int64  // in laneBackground: what is less far from being needed goes first
 	// share is the time of an operation whose commands may go behind others' of that kind on one connection. nil: it wants one for itself.
 	share *budget
 }
@@ -133,8 +135,12 @@ func (p *Pool) enqueue(w *waiter) error {
 	case len(p.conns) == 0 && p.limit.err != nil && hopeless(p.limit.err.Kind) && p.now().Before(p.limit.dialAt):
 		return p.limit.err
 	}
+	now := p.now()
 	w.signs = p.signs()
-	w.pressAt = p.now().Add(pressAfter)
+	w.pressAt = now.Add(pressAfter)
+	if !w.lane.ahead() {
+		p.called = now
+	}
 	p.queueLocked(w)
 	p.startLocked()
 	p.pumpLocked()
@@ -142,11 +148,17 @@ func (p *Pool) enqueue(w *waiter) error {
 	return nil
 }
 
-// queueLocked puts a caller behind those who wait already, and ahead of work that nobody waits for.
+// queueLocked puts a caller behind those who wait already, and ahead of work that nobody waits for; a transfer of that kind ahead of those that
+// are needed later.
 func (p *Pool) queueLocked(w *waiter) {
 	at := len(p.queue)
 	if !w.lane.ahead() {
 		if i := slices.IndexFunc(p.queue, func(o *waiter) bool { return o.lane.ahead() }); i >= 0 {
+			at = i
+		}
+	}
+	if w.lane == laneBackground {
+		if i := slices.IndexFunc(p.queue, func(o *waiter) bool { return o.lane == laneBackground && o.far > w.far }); i >= 0 {
 			at = i
 		}
 	}

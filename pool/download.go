@@ -68,6 +68,7 @@ type download struct {
 	o         DownloadOptions
 	want      int64 // bytes of the range, -1 to the end
 	exact     bool  // the server ends the range by itself (RANG, or it ends with the file)
+	early     bool  // our end of the data channel goes ahead
 	got       atomic.Int64
 	err       error // sticky result of Read
 
@@ -92,8 +93,17 @@ func (d *download) lane() lane {
 	return laneTransfer
 }
 
-// request gives the command. RANG lets a range end in order, where REST and a cut would do.
+// request gives the command.
 func (d *download) request() session.TransferRequest {
+	r := d.ranged()
+	if d.early = d.exact && d.p.endsEarly(d.want-d.got.Load()); d.early {
+		r.EarlyFIN, r.NextAfter = true, portAfter
+	}
+	return r
+}
+
+// ranged is the command for what is missing. RANG lets a range end in order, where REST and a cut would do.
+func (d *download) ranged() session.TransferRequest {
 	r := session.TransferRequest{Verb: "RETR " + d.abs}
 	from := d.o.Offset + d.got.Load()
 	toEnd := d.want < 0 || d.o.Size >= 0 && d.o.Offset+d.want >= d.o.Size
@@ -114,7 +124,7 @@ func (d *download) start(ctx context.Context) error {
 	}
 	b := d.p.newBudget(ctx)
 	defer b.end()
-	cl := call{op: "read", path: d.name, claim: claim{lane: d.lane(), press: d.o.OnPressure, data: true}}
+	cl := call{op: "read", path: d.name, claim: claim{lane: d.lane(), press: d.o.OnPressure, data: true, far: d.o.Ahead}}
 	var data *session.Data
 	c, err := d.p.borrow(b, cl, func(ctx context.Context, c *conn) (err error) {
 		if d.o.OnBegin != nil {
@@ -226,6 +236,7 @@ func (d *download) Read(b []byte) (int, error) {
 	got := d.got.Add(int64(n))
 	switch {
 	case d.want >= 0 && got == d.want:
+		d.p.endings.came(d.early)
 		d.finish(d.exact) // the connection is free for others before anybody closes us
 		return n, nil
 	case err == nil, n > 0 && err == io.EOF: // the end comes again
@@ -237,7 +248,7 @@ func (d *download) Read(b []byte) (int, error) {
 		}
 		return n, err
 	}
-	if d.finish(false) {
+	if d.breaks() {
 		return n, d.failed(err)
 	}
 	return n, d.failed(errClosedDownload)
@@ -265,6 +276,10 @@ func (d *download) ended() error {
 	defer cancel()
 	_, err := data.Finish(ctx)
 	proper := data.CloseNotify()
+	d.p.fileTurns.note(data)
+	if dataFailed(err) || !proper {
+		d.p.endings.broke(d.early, c)
+	}
 	if d.p.sessionReuse(err) && d.got.Load() == 0 {
 		d.p.release(c)
 		d.p.retireAll()
@@ -301,11 +316,7 @@ func (d *download) Close() error {
 // finish gives the transfer to the background: to its end in order when that is near, else it is cut off. It reports
 // false when that was done before.
 func (d *download) finish(inOrder bool) bool {
-	d.mu.Lock()
-	c, data := d.c, d.d
-	d.c, d.d = nil, nil
-	d.over = true
-	d.mu.Unlock()
+	c, data := d.take()
 	if c == nil {
 		return false
 	}
@@ -318,6 +329,29 @@ func (d *download) finish(inOrder bool) bool {
 	return true
 }
 
+// breaks is finish of a data connection that broke.
+func (d *download) breaks() bool {
+	c, data := d.take()
+	if c == nil {
+		return false
+	}
+	d.p.aside(c, func() {
+		data.Abort()
+		d.p.endings.broke(d.early, c)
+	})
+	return true
+}
+
+// take ends the use of the transfer. nil: that was done before.
+func (d *download) take() (*conn, *session.Data) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, data := d.c, d.d
+	d.c, d.d = nil, nil
+	d.over = true
+	return c, data
+}
+
 // nearEnd is how much of a file is read away rather than cut off.
 const nearEnd = 32 << 10
 
@@ -327,6 +361,7 @@ func (p *Pool) settleDownload(c *conn, data *session.Data) {
 		ctx, cancel := p.background(settleBound)
 		defer cancel()
 		_, err := data.Finish(ctx)
+		p.fileTurns.note(data)
 		p.counters.vain.Add(int64(data.ReadAway()))
 		if err != nil {
 			p.log.Debug("end of a download", "err", err)

@@ -75,6 +75,7 @@ func (p *Pool) maintain() time.Time {
 	if len(p.queue) > 0 {
 		at(p.limit.dialAt)
 		at(p.limit.retryAt)
+		at(p.called.Add(quiet))
 		for _, w := range p.queue {
 			at(w.pressAt)
 		}

@@ -43,6 +43,8 @@ type Pool struct {
 	bareEnds  atomic.Int32
 	turns     turns                  // of what is asked behind uploads
 	portTurns turns                  // of ports that are asked for during listings
+	fileTurns turns                  // the same, during downloads
+	endings   endings                // of downloads whose end went ahead
 	password  atomic.Pointer[string] // of the latest login, to hide it in what servers say
 
 	// ctx ends with Close and bounds everything that goroutines of the pool do. Callers' contexts are tied to it.
@@ -67,6 +69,7 @@ type Pool struct {
 	queue    []*waiter           // oldest first. guarded by mu
 	lasted   time.Duration       // how long work in laneAhead had its connection lately, averaged. guarded by mu
 	talked   time.Time           // when a caller's dialogue was last over. guarded by mu
+	called   time.Time           // when a caller last came. guarded by mu
 	pressed  int                 // holders that were asked to make room and have not yet. guarded by mu
 	limit    limit               // guarded by mu
 	nextID   int                 // guarded by mu

@@ -78,9 +78,11 @@ type DownloadOptions struct {
 	// Expect, if not nil, is what the file was when it was opened. Its size and time are asked in the flight of the RETR, which
 	// costs no round trip (before it, where the server has neither MDTM and SIZE nor MLST); another answer is KindChanged.
 	Expect *Entry
-	// Background marks speculation (read-ahead of files nobody asked for yet): it waits until a connection can be spared,
-	// some being left for others, and is the first to be put under pressure.
+	// Background marks speculation (what nobody asked for yet): it waits until a connection can be spared, and is the first to be put
+	// under pressure.
 	Background bool
+	// Ahead says of a Background download how many bytes the reader has to go until Offset: of those that wait the nearest goes first.
+	Ahead int64
 }
 
 // Download is one RETR under way. It belongs to one goroutine, only Close may be called from another: it ends a Read.

@@ -7,14 +7,15 @@ import (
 	"testing"
 )
 
-// lister is a server that is asked for the next port during its listings. during takes the first listing, behind the 150 and once
-// something was asked.
-func lister(t *testing.T, during func(c *fakeConn, d io.WriteCloser) bool) (*fake, *env) {
+// porter is a ProFTPD with these files that is asked for the next port during transfers of that command. during takes the first one, behind
+// the 150 and once something was asked.
+func porter(t *testing.T, verb string, files map[string]string, during func(c *fakeConn, d io.WriteCloser) bool) (*fake, *env) {
 	f := newFake(t)
 	f.greeting(func(int) string { return "220 ProFTPD Server (fake)" })
-	f.put("/a", "1")
-	f.put("/b", "2")
-	first := once("MLSD", func(c *fakeConn, _ string) bool {
+	for name, content := range files {
+		f.put(name, content)
+	}
+	first := once(verb, func(c *fakeConn, _ string) bool {
 		d := c.data()
 		if d == nil || !c.commandWaits() {
 			t.Error("nothing was asked ahead of the end")
@@ -25,12 +26,16 @@ func lister(t *testing.T, during func(c *fakeConn, d io.WriteCloser) bool) (*fak
 	})
 	f.script(func(c *fakeConn, verb, arg string) bool {
 		if verb == "FEAT" {
-			c.say("211-Features:\r\n MLST type*;size*;modify*;\r\n MFF modify;\r\n MFMT\r\n SIZE\r\n211 End")
+			c.say("211-Features:\r\n MLST type*;size*;modify*;\r\n MFF modify;\r\n MFMT\r\n SIZE\r\n MDTM\r\n211 End")
 			return true
 		}
 		return first(c, verb, arg)
 	})
 	return f, connectFake(t, f, func(c *Config) { c.MaxConns = 1 })
+}
+
+func lister(t *testing.T, during func(c *fakeConn, d io.WriteCloser) bool) (*fake, *env) {
+	return porter(t, "MLSD", map[string]string{"/a": "1", "/b": "2"}, during)
 }
 
 // half and rest are a listing.

@@ -215,8 +215,16 @@ func TestRoom(t *testing.T) {
 			if c.most == 1 && l.ahead() {
 				continue // refused before
 			}
-			if got := room(l, c.held, c.most, true); got != c.want[l] {
+			if got := room(l, c.held, c.most, calm{soon: true}); got != c.want[l] {
 				t.Errorf("room(%d, %v, %d) = %v", l, c.held, c.most, got)
+			}
+			// Where no caller has come for some time, what nobody asked for takes the last connection as well.
+			want := c.want[l]
+			if l == laneBackground {
+				want = c.want[laneMeta]
+			}
+			if got := room(l, c.held, c.most, calm{soon: true, quiet: true}); got != want {
+				t.Errorf("room(%d, %v, %d) = %v when it is quiet", l, c.held, c.most, got)
 			}
 		}
 	}

@@ -27,9 +27,9 @@ func (p *Pool) pumpLocked() {
 type round struct {
 	p    *Pool
 	now  time.Time
-	most int        // connections that are allowed
-	more int        // that are being made, or may be
-	soon bool       // what is done ahead is over within a moment
+	most int // connections that are allowed
+	more int // that are being made, or may be
+	calm calm
 	kept bool       // one that comes while others are being made is kept for a question ahead already
 	held [lanes]int // the pool's, and what was given or promised in this round
 
@@ -41,7 +41,7 @@ type round struct {
 
 func (p *Pool) roundLocked() *round {
 	now := p.now()
-	r := &round{p: p, now: now, most: p.limit.now(p.cfg.MaxConns, now), soon: p.aheadSoonLocked(now), held: p.held}
+	r := &round{p: p, now: now, most: p.limit.now(p.cfg.MaxConns, now), calm: p.calmLocked(now), held: p.held}
 	r.more = r.most - len(p.conns)
 	if now.Before(p.limit.dialAt) {
 		r.more = p.dialing
@@ -52,7 +52,7 @@ func (p *Pool) roundLocked() *round {
 
 // staysLocked serves w, or refuses it, as far as that can be done now, and says whether it stays in the queue.
 func (r *round) staysLocked(w *waiter) bool {
-	free := room(w.lane, r.held, r.most, r.soon)
+	free := room(w.lane, r.held, r.most, r.calm)
 	switch {
 	case w.now:
 		return r.atOnceLocked(w, free)
@@ -108,7 +108,7 @@ func (r *round) awaitsShared(w *waiter, free bool) bool {
 	}
 	held := r.held
 	held[laneMeta]--
-	return room(w.lane, held, r.most, r.soon)
+	return room(w.lane, held, r.most, r.calm)
 }
 
 // atOnceLocked serves a question ahead that is not to wait.
@@ -162,20 +162,31 @@ func (r *round) lendLocked(w *waiter) (lent bool) {
 	return true
 }
 
-// room says whether one more connection may be held for l. soon: what is done ahead in laneAhead is over within a moment.
-func room(l lane, held [lanes]int, most int, soon bool) bool {
+// calm is what decides whether the last connections are left for whoever may come.
+type calm struct {
+	soon  bool // what is done ahead in laneAhead is over within a moment
+	quiet bool // no caller has come for some time
+}
+
+func (p *Pool) calmLocked(now time.Time) calm {
+	return calm{soon: p.aheadSoonLocked(now), quiet: !now.Before(p.called.Add(quiet))}
+}
+
+// room says whether one more connection may be held for l.
+func room(l lane, held [lanes]int, most int, calm calm) bool {
 	transfers := held[laneTransfer] + held[laneBackground]
 	free := most - transfers - held[laneMeta] - held[laneShort] - held[laneAhead]
 	switch l {
 	case laneTransfer:
 		return free >= 1 && (most == 1 || transfers < most-1)
 	case laneBackground:
-		// Leaves one, for a dialogue. A transfer that comes asks one of these to make room, which costs it a cut; leaving one for it as
-		// well would cost a large file a flow at all times, which with few connections is much.
-		return free >= 2
+		// Leaves one, for a dialogue, while there are any. A transfer that comes asks one of these to make room, which costs it a cut; so
+		// does the first dialogue after a while. Leaving one for these as well would cost a large file a flow at all times, which with
+		// few connections is much.
+		return free >= 2 || free == 1 && calm.quiet
 	case laneAhead: // where there are many, whoever comes has one of them in no time
 		few := free >= min(3, most) && transfers+held[laneAhead] < most-1
-		return few || most >= manyConns && (free >= 2 || free == 1 && soon)
+		return few || most >= manyConns && (free >= 2 || free == 1 && calm.soon)
 	}
 	return free >= 1
 }
@@ -185,6 +196,8 @@ const (
 	fewConns = 4
 	// again is how soon a caller comes again who does one thing after the other.
 	again = 100 * time.Millisecond
+	// quiet is how long ago the last caller came when work that nobody waits for may have all connections.
+	quiet = 500 * time.Millisecond
 )
 
 // inARow says that the connection was in use just now.
@@ -263,8 +276,7 @@ func (p *Pool) mayPressLocked(w *waiter, most int, now time.Time) bool {
 	return false
 }
 
-// pressLocked asks holders to make room until as many were asked as there are callers stuck: work ahead first, then who
-// has held longest.
+// pressLocked asks holders to make room until as many were asked as there are callers stuck.
 func (p *Pool) pressLocked(blocked int) {
 	for p.pressed < blocked {
 		var victim *conn
@@ -272,7 +284,7 @@ func (p *Pool) pressLocked(blocked int) {
 			if c.press == nil || c.pressed {
 				continue
 			}
-			if victim == nil || c.lane > victim.lane || c.lane == victim.lane && c.since.Before(victim.since) {
+			if victim == nil || yieldsBefore(c, victim) {
 				victim = c
 			}
 		}
@@ -284,4 +296,16 @@ func (p *Pool) pressLocked(blocked int) {
 		p.counters.press.Add(1)
 		p.spawnLocked(victim.press)
 	}
+}
+
+// yieldsBefore gives the order in which holders are asked to make room: work ahead first, and of transfers that nobody asked for the one
+// begun last, which is the one that is needed last and has brought least; of all others who has held longest.
+func yieldsBefore(c, d *conn) bool {
+	switch {
+	case c.lane != d.lane:
+		return c.lane > d.lane
+	case c.lane == laneBackground:
+		return c.since.After(d.since)
+	}
+	return c.since.Before(d.since)
 }

@@ -30,9 +30,9 @@ func waiting(t *testing.T, dialing int, claims ...claim) (*Pool, []*waiter) {
 
 func TestCallersComeBeforeWorkAhead(t *testing.T) {
 	ahead, caller := claim{lane: laneAhead, ahead: true}, claim{lane: laneMeta}
-	fetch := claim{lane: laneBackground}
-	p, all := waiting(t, 8, ahead, fetch, caller, ahead, claim{lane: laneTransfer})
-	want := []*waiter{all[2], all[4], all[0], all[1], all[3]}
+	far, near := claim{lane: laneBackground, far: 2}, claim{lane: laneBackground, far: 1}
+	p, all := waiting(t, 8, ahead, far, caller, ahead, claim{lane: laneTransfer}, far, near)
+	want := []*waiter{all[2], all[4], all[0], all[6], all[1], all[3], all[5]}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !slices.Equal(p.queue, want) {
@@ -62,7 +62,7 @@ func TestRoomAhead(t *testing.T) {
 		soon, later bool // with work that is over soon, and with such that is not
 	}{{6, 8, true, true}, {7, 8, true, false}, {8, 8, false, false}, {5, 6, true, false}, {3, 5, false, false}, {2, 5, true, true}, {1, 2, false, false}} {
 		for soon, want := range map[bool]bool{true: c.soon, false: c.later} {
-			if got := room(laneAhead, [lanes]int{laneAhead: c.held}, c.most, soon); got != want {
+			if got := room(laneAhead, [lanes]int{laneAhead: c.held}, c.most, calm{soon: soon}); got != want {
 				t.Errorf("%d held of %d, soon %v: %v", c.held, c.most, soon, got)
 			}
 		}

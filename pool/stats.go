@@ -23,14 +23,18 @@ type Stats struct {
 	DataChannels    int64            `json:"data_channels"`
 	Transfers       int64            `json:"transfers"`   // begun, listings among them
 	SparesUsed      int64            `json:"spares_used"` // of them, those that found a data channel made ahead
-	BytesIn         int64            `json:"bytes_in"`    // payload of data channels
-	BytesOut        int64            `json:"bytes_out"`
-	Logins          int64            `json:"logins"`
-	Handshakes      int64            `json:"handshakes"`  // TLS, control and data
-	Resumptions     int64            `json:"resumptions"` // of them on data channels, resuming their control session
-	Retries         int64            `json:"retries"`     // attempts after the first
-	Pressures       int64            `json:"pressures"`   // transfers asked to make room
-	Shared          int64            `json:"shared"`      // changes that went out behind others, on the connection of those
+	// PortsAhead is how often the port for the next data channel was asked for in the middle of a listing or a small file, PortsRefused how
+	// often of these the server was not through with it: then it was asked again.
+	PortsAhead   int64 `json:"ports_ahead"`
+	PortsRefused int64 `json:"ports_refused"`
+	BytesIn      int64 `json:"bytes_in"` // payload of data channels
+	BytesOut     int64 `json:"bytes_out"`
+	Logins       int64 `json:"logins"`
+	Handshakes   int64 `json:"handshakes"`  // TLS, control and data
+	Resumptions  int64 `json:"resumptions"` // of them on data channels, resuming their control session
+	Retries      int64 `json:"retries"`     // attempts after the first
+	Pressures    int64 `json:"pressures"`   // transfers asked to make room
+	Shared       int64 `json:"shared"`      // changes that went out behind others, on the connection of those
 	// Queued is how often a caller found no connection free and waited for one: for another's, or for one that had to be made.
 	// Work ahead is not counted, unless a caller has come to wait for it.
 	Queued int64 `json:"queued"`
@@ -144,6 +148,11 @@ func (p *Pool) Stats() Stats {
 
 	srv := p.server()
 	s.Server, s.Greeting, s.Features = p.address(), srv.greeting, srv.featureList()
+	for _, t := range []*turns{&p.portTurns, &p.fileTurns} {
+		missed := t.missed.Load()
+		s.PortsAhead += t.kept.Load() + missed
+		s.PortsRefused += missed
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Connections = Connections{
