@@ -10,8 +10,8 @@
 // backwards, ranges before one that goes in equal steps, nothing for one that shows no pattern: a stream that a READ begins
 // where nothing suggested one, which is anywhere but at the begin of the file, stands still until a READ follows on.
 //
-// Where one flow is measured to be the limit, a sequential reader is served by several fetches side by side (a train, in
-// segments.go): pieces of the file, as far ahead as a window may be, over connections that nobody else wants.
+// Where one flow is measured to be the limit (proof.go), a sequential reader is served by several fetches side by side (a train, in
+// segments.go): pieces of the file, as far ahead as there is memory for half of them, over connections that nobody else wants.
 //
 // Memory: every fetch is a holder of the block store and takes no byte outside of it. What no READ waits for is given up
 // when somebody else has nothing.

@@ -53,7 +53,7 @@ type server struct {
 	active  map[*download]bool
 	bytes   int64 // sent
 	peak    int   // most active at a time
-	queue   []int // downloads that wait for a connection, in order
+	queue   []int // downloads that wait for a connection, in the order in which they get one
 }
 
 func newServer(size int64) *server {
@@ -65,7 +65,7 @@ func newServer(size int64) *server {
 type download struct {
 	s        *server
 	o        pool.DownloadOptions
-	pos, end int64
+	pos, end int64 // changed under server.mu by who reads
 	left     int64 // until the cut; negative: none
 	ctx      context.Context
 	aborted  chan struct{}
@@ -86,7 +86,14 @@ func (s *server) Download(ctx context.Context, _ string, o pool.DownloadOptions)
 			return nil, err
 		}
 	}
-	s.queue = append(s.queue, n)
+	at := slices.IndexFunc(s.queue, func(m int) bool {
+		other := s.opened[m]
+		return other.Background && (!o.Background || other.Ahead > o.Ahead)
+	})
+	if at < 0 {
+		at = len(s.queue)
+	}
+	s.queue = slices.Insert(s.queue, at, n)
 	leave := func() {
 		s.queue = slices.DeleteFunc(s.queue, func(m int) bool { return m == n })
 		s.changed.Broadcast()
@@ -146,8 +153,8 @@ func (d *download) Read(p []byte) (int, error) {
 		d.left -= n
 	}
 	fill(p[:n], d.pos)
-	d.pos += n
 	d.s.mu.Lock()
+	d.pos += n
 	d.s.bytes += n
 	d.s.mu.Unlock()
 	return int(n), nil

@@ -43,6 +43,8 @@ type fetch struct {
 
 	running  bool      // the goroutine lives
 	held     bool      // until holds: no READ has followed on
+	launched time.Time // when it was asked for
+	far      int64     // a segment: how far the reader had to go then, no less than those in front of it
 	begun    bool      // the download has a connection
 	since    time.Time // when it got it
 	filling  bool      // the goroutine writes into the last slot
@@ -55,8 +57,9 @@ type fetch struct {
 	dropped  bool
 	err      error // why the fetch failed; nil: complete, or stopped
 
-	slice       slice  // what is left of the time with the connection
-	reliefReads uint64 // Reader.reads at the last call of relief
+	patience    func() bool // stops the timer of READs that wait for a connection; nil: none
+	slice       slice       // what is left of the time with the connection
+	reliefReads uint64      // Reader.reads at the last call of relief
 }
 
 // waiter is a READ that waits for the bytes pos..want.
@@ -147,6 +150,9 @@ func (f *fetch) run() {
 func (f *fetch) finishLocked(err error) {
 	f.running, f.filling = false, false
 	f.slice.endLocked()
+	if f.patience != nil {
+		f.patience()
+	}
 	if f.segment {
 		f.r.segmentOverLocked(f, err)
 	}

@@ -144,7 +144,7 @@ func (r *Reader) openLocked(start, end int64, open bool) *fetch {
 
 func (r *Reader) newFetchLocked(start, end int64, open bool) *fetch {
 	f := &fetch{r: r, key: r.key, start: start, end: end, open: open, pos: start, until: start, cursor: start, demand: start,
-		running: true, wake: make(chan struct{}, 1), over: make(chan struct{})}
+		running: true, launched: r.cfg.Now(), wake: make(chan struct{}, 1), over: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.holder = r.cfg.Blocks.NewHolder(f.relief)
 	return f

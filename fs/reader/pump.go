@@ -45,11 +45,14 @@ func (f *fetch) options() pool.DownloadOptions {
 	defer f.r.mu.Unlock()
 	f.begun = false
 	o := pool.DownloadOptions{
-		Offset: f.pos, Length: -1, Size: f.r.size, OnPressure: f.press, Background: f.background,
+		Offset: f.pos, Length: -1, Size: f.r.size, OnPressure: f.press, Background: f.background, Ahead: f.far,
 		OnBegin: func() {
 			f.r.mu.Lock()
 			defer f.r.mu.Unlock()
 			f.begun, f.since = true, f.r.cfg.Now()
+			if f.segment && f.r.train != nil {
+				f.r.train.grantedLocked(f.r)
+			}
 			if !f.background {
 				f.r.aheadLocked()
 			}

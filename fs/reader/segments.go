@@ -10,100 +10,40 @@ import (
 )
 
 // A single flow may be the limit: a server or a path that caps every connection, a window too small for a long line. It is
-// measured, not assumed: while the reader has nothing ahead of it the rate of its stream is taken, then a second flow is
-// added. If both together carry clearly more, and again with more of them, the file is read in segments side by side;
-// otherwise all goes on by one stream.
+// measured, not assumed: while the reader has nothing ahead of it the rate of its stream is taken, as soon as that does not grow any
+// more, then two flows are added. If all together carry clearly more, and again with more of them, the file is read in segments side by
+// side; otherwise all goes on by one stream.
 const (
-	maxFlows   = 6
-	proofTime  = 500 * time.Millisecond // shortest time over which a rate is taken
-	knownTime  = 150 * time.Millisecond // the same where several flows were proven to help already
-	proofBytes = 256 << 10              // and least bytes of each flow
-	maxProofs  = 3                      // in a row without success end the trial: a busy machine spoils single ones
 	behind     = 512 << 10              // a reader with more ahead of it does not wait for the line
 	worthTime  = 2 * time.Second        // what is left of a file must take one flow longer
+	leastTime  = 300 * time.Millisecond // and a segment one flow that
 	leadTime   = 150 * time.Millisecond // before the end of a segment the next one is begun
+	patience   = 2 * leadTime           // of a READ with a segment that has no connection yet
 	minSegment = 1 << 20
-	maxSegment = 8 << 20
+	maxSegment = 12 << 20
+	maxRoom    = 64 << 20 // how far ahead of the reader a train gets at most
 )
-
-// steps are the numbers of flows that are tried one after the other.
-var steps = []int{1, 2, 4, maxFlows}
 
 // train is a file that is read in segments by several flows. It lives in Reader.train and is guarded by Reader.mu.
 type train struct {
 	flows  int   // at a time
 	length int64 // of a segment
-	room   int64 // how far ahead of the reader segments may end
+	least  int64 // of a segment: what one flow carries while the next one begins is little beside it
+	room   int64 // how far ahead of the reader segments may end; they come to their ends one by one, and hold half of it at a time
 	lead   int64 // bytes before its end at which a segment does not count as a flow any more
 	next   int64 // where the next segment begins
 
-	was      int     // flows before the present number
-	rate     float64 // of those, in bytes a second
-	failed   int     // proofs in a row that they carry more than those
-	settled  bool    // flows is right
+	was      int       // flows before the present number
+	rate     float64   // of those, in bytes a second
+	failed   int       // proofs in a row that they carry more than those
+	settled  bool      // flows is right
+	raised   time.Time // when it grew
+	granted  int       // most that had connections since then
+	young    int       // segments begun since then
 	measured measure
-}
 
-// measure is the account of a rate.
-type measure struct {
-	since  time.Time // zero: not begun
-	from   int64     // Reader.received then
-	waited int64     // bytes since then that a READ waited for
-}
-
-// rate gives the bytes a second since the begin if that took long enough.
-func (m *measure) rate(now time.Time, received, least int64, long time.Duration) (float64, bool) {
-	took, n := now.Sub(m.since), received-m.from
-	if m.since.IsZero() || took < long || n < least {
-		return 0, false
-	}
-	return float64(n) / took.Seconds(), true
-}
-
-// paceLocked looks, behind each n bytes that came, whether more flows would help. waited: a READ waited for them.
-func (r *Reader) paceLocked(f *fetch, n int, waited bool) {
-	switch {
-	case r.train != nil && f.segment:
-		r.train.paceLocked(r)
-		r.fillLocked()
-	case r.train == nil && f.open && f == r.last:
-		r.considerLocked(f, n, waited)
-	}
-}
-
-// considerLocked takes the rate of a single stream and begins a train when the reader always waits for it.
-func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
-	now := r.cfg.Now()
-	if f.pos-r.at > behind || f.held || f.slice.pressed || f.leaving || f.discard {
-		r.alone = measure{} // the line is faster than the reader, which may stand still, or others need it
-		return
-	}
-	if r.alone.since.IsZero() {
-		r.alone = measure{since: now, from: r.received}
-		return
-	}
-	if waited {
-		r.alone.waited += int64(n)
-	}
-	known, ok := r.line.ask(now)
-	long := proofTime
-	if known > 1 {
-		long = knownTime
-	}
-	rate, enough := r.alone.rate(now, r.received, proofBytes, long)
-	if !ok || !enough {
-		return
-	}
-	always := r.alone.waited >= (r.received-r.alone.from)*7/8
-	r.alone = measure{since: now, from: r.received}
-	if !always {
-		return
-	}
-	if t := r.trainLocked(f, rate, max(known, steps[1])); t != nil {
-		r.train = t
-		f.segment, f.shortened, f.end = true, true, t.next
-		r.fillLocked()
-	}
+	alone    float64       // bytes a second of a flow that is under way
+	overhead time.Duration // what a segment took besides its bytes at that rate, averaged
 }
 
 // trainLocked plans a train behind the stream f; nil when it is not worth it or there is no memory for it. A file whose
@@ -112,8 +52,9 @@ func (r *Reader) trainLocked(f *fetch, rate float64, flows int) *train {
 	if was := r.expected(); was == nil || !was.Exact || was.Size != r.size {
 		return nil
 	}
-	t := &train{flows: flows, was: 1, rate: rate}
-	t.room = min(maxWindow, r.cfg.Blocks.Stats().Limit/2)
+	t := &train{flows: flows, was: 1, rate: rate, alone: rate, raised: r.cfg.Now()}
+	t.room = min(maxRoom, r.cfg.Blocks.Stats().Limit)
+	t.least = max(minSegment, min(int64(rate*leastTime.Seconds()), maxSegment/2, t.room/(maxFlows+1)))
 	t.length = t.lengthLocked(r, f.pos)
 	t.lead = min(int64(rate*leadTime.Seconds()), t.length/4)
 	begin := max(f.pos, f.demand) + blocks.ChunkSize - 1
@@ -149,8 +90,8 @@ func (r *Reader) fillLocked() {
 		return
 	}
 	for t.flows > 1 && t.next < r.size && t.next+t.length-r.at <= t.room && r.flowsLocked(false) < t.flows {
-		end := min(t.next+t.lengthLocked(r, t.next), r.size)
-		if r.size-end < minSegment/2 { // not worth a transfer of its own
+		end := min(t.next+t.nextLocked(r), r.size)
+		if r.size-end < t.leastNow()/2 { // not worth a transfer of its own
 			end = r.size
 		}
 		r.segmentLocked(t.next, end, true)
@@ -167,48 +108,15 @@ func (r *Reader) fillLocked() {
 func (r *Reader) segmentLocked(start, end int64, background bool) *fetch {
 	f := r.newFetchLocked(start, end, false)
 	f.segment, f.background = true, background
+	f.far = start - r.at
+	for _, g := range r.fetches {
+		if g.segment && g.running && !g.begun && g.start < start {
+			f.far = max(f.far, g.far+1)
+		}
+	}
 	r.line.segments.Add(1)
 	r.launchLocked(f)
 	return f
-}
-
-// paceLocked takes the rate of all flows and decides whether there should be more or fewer.
-func (t *train) paceLocked(r *Reader) {
-	now := r.cfg.Now()
-	// Flows that stand idle for want of room: the reader is slower than the line, as far as one can see.
-	full := t.next < r.size && t.next+t.length-r.at > t.room && r.flowsLocked(false) < t.flows
-	switch {
-	case t.settled || full:
-		t.measured = measure{}
-		return
-	case t.measured.since.IsZero():
-		if r.flowsLocked(true) >= t.flows {
-			t.measured = measure{since: now, from: r.received}
-		}
-		return
-	}
-	rate, enough := t.measured.rate(now, r.received, proofBytes*int64(t.flows), proofTime)
-	if !enough {
-		return
-	}
-	t.measured = measure{}
-	// Half of what the added flows would carry if each was as fast as one before is proof; it is far from noise.
-	if rate < t.rate*(1+float64(t.flows-t.was)/float64(t.was)/2) {
-		if t.failed++; t.failed == maxProofs {
-			t.fewerLocked(r, t.was)
-		}
-		return
-	}
-	t.failed = 0
-	r.line.proven(t.flows)
-	t.was, t.rate = t.flows, rate
-	i := slices.Index(steps, t.flows)
-	if i < 0 || i == len(steps)-1 {
-		t.settled = true
-		return
-	}
-	t.flows = steps[i+1]
-	t.length = t.lengthLocked(r, t.next)
 }
 
 // lengthLocked is how long a segment at pos should be: they share the room, and get shorter towards the end of the file, so that
@@ -216,34 +124,44 @@ func (t *train) paceLocked(r *Reader) {
 // not left behind yet: without it a flow would stand idle each time.
 func (t *train) lengthLocked(r *Reader, pos int64) int64 {
 	most := min(maxSegment, min(t.room, r.size-pos)/int64(t.flows+1))
-	return max(minSegment, most/blocks.ChunkSize*blocks.ChunkSize)
+	return max(t.leastNow(), most) / blocks.ChunkSize * blocks.ChunkSize
 }
 
-// fewerLocked goes on with that many flows. What is under way is brought to its end.
-func (t *train) fewerLocked(r *Reader, flows int) {
-	t.flows, t.settled = max(1, flows), true
-	if t.flows == 1 {
-		r.line.refuse(r.cfg.Now())
+// nextLocked is the length of the segment that is begun now. The first ones beside each other get longer one by one, so that from then on their
+// ends, where a flow stands still for some round trips and its memory is given to the reader, do not come all at once.
+func (t *train) nextLocked(r *Reader) int64 {
+	n := t.lengthLocked(r, t.next)
+	if t.young++; t.young < t.flows {
+		n = max(t.leastNow(), n*int64(t.young)/int64(t.flows)) / blocks.ChunkSize * blocks.ChunkSize
 	}
+	return n
 }
 
-// yieldLocked gives a flow back because somebody waits for the connection of f: that one, or when a READ waits for it, which
-// is a matter of its fair rest, the last that nobody reads from as well.
+// leastNow is the shortest segment that is worth its overhead. There are servers that stand still again and again until a new
+// connection has found its rate.
+func (t *train) leastNow() int64 {
+	return max(t.least, min(int64(t.alone*t.overhead.Seconds()), t.room/int64(t.flows+1)))
+}
+
+// yieldLocked gives a connection back because somebody waits for that of f: of the segments that bring bytes and that no READ waits for, the
+// one furthest ahead, from f on. What it has not brought yet is asked for again at once, and comes before what lies further ahead when a
+// connection can be spared: the train has no gap, which a READ could only close by asking somebody else to make room. A READ that waits for
+// f has its fair rest.
 func (r *Reader) yieldLocked(f *fetch) {
-	t := r.train
-	t.flows, t.settled = max(1, t.flows-1), true
-	for _, g := range slices.Backward(r.fetches) {
-		if f.refs > 0 && g.segment && g.running && !g.leaving && g.refs == 0 && g.start > f.start {
-			f = g
+	r.train.measured = measure{}
+	last := f
+	for _, g := range r.fetches {
+		if g.segment && g.running && g.begun && !g.leaving && g.refs == 0 && g.start > last.start {
+			last = g
 		}
 	}
-	if f.refs > 0 {
+	if last.refs > 0 || last.leaving {
 		return
 	}
-	if f.end == t.next {
-		t.next = f.pos
+	last.leaveLocked()
+	if last.pos < last.end {
+		r.segmentLocked(last.pos, last.end, true)
 	}
-	f.leaveLocked()
 }
 
 // mendLocked serves a READ of a train that no segment is about to serve: one broke, was given up, or still waits for a
@@ -259,12 +177,33 @@ func (r *Reader) mendLocked(pos int64, n int) *fetch {
 		case f.start > pos && f.start < end && !f.leaving:
 			end = f.start
 		case f.running && f.start <= pos && pos < f.end: // it has not begun, or is on its way out
+			if f.patientLocked() {
+				return f
+			}
 			end = min(end, f.end)
 			f.leaveLocked()
 		}
 	}
 	t.next = max(t.next, end)
 	return r.segmentLocked(pos, end, false)
+}
+
+// patientLocked says whether a READ may wait for a segment that stands in the queue for a connection: not for long, and then in earnest.
+// Most often the connection of the segment that the reader has just come to the end of is on its way to it.
+func (f *fetch) patientLocked() bool {
+	if !f.background || f.begun || f.leaving || f.stopping {
+		return false
+	}
+	if f.patience == nil {
+		f.patience = f.r.cfg.AfterFunc(patience, func() {
+			f.r.mu.Lock()
+			defer f.r.mu.Unlock()
+			if f.running && !f.begun {
+				f.stopLocked()
+			}
+		})
+	}
+	return true
 }
 
 // endTrainLocked lets go of what is ahead: the reader is elsewhere, or the content is.
@@ -285,14 +224,55 @@ func (r *Reader) segmentOverLocked(f *fetch, err error) {
 	switch t := r.train; {
 	case t == nil || r.closed:
 	case f.spurnedLocked(err):
-		if f.end == t.next {
-			t.next = f.pos
-		}
+		t.next = min(t.next, r.soughtLocked())
 		t.fewerLocked(r, r.flowsLocked(false))
-		r.fillLocked()
+		if !r.mergeLocked() {
+			r.fillLocked()
+		}
 	case err != nil && !errors.Is(err, errStopped): // the READs that need its bytes get to hear of it
 		r.train = nil
 	default:
+		t.tookLocked(r, f)
+		t.starvedLocked(r)
 		r.fillLocked()
 	}
+}
+
+// soughtLocked is where the last segment ends that is there or under way. Several that are refused at once come to their ends in any order:
+// what is behind the last that is left has to be sought again, and is not only what the one refused just now would have brought.
+func (r *Reader) soughtLocked() int64 {
+	end := r.at / blocks.ChunkSize * blocks.ChunkSize
+	for _, f := range r.fetches {
+		switch {
+		case !f.segment:
+		case f.running:
+			end = max(end, f.end)
+		case len(f.slots) > 0:
+			end = max(end, f.pos)
+		}
+	}
+	return end
+}
+
+// mergeLocked lets the stream that the train began with go on to the end of the file when it is the only flow and nothing was brought behind
+// it: with a single connection no piece is cut out of it.
+func (r *Reader) mergeLocked() bool {
+	if r.train.flows > 1 {
+		return false
+	}
+	var stream *fetch
+	for _, f := range r.fetches {
+		switch {
+		case f.open && f.segment && f.running && !f.leaving && !f.stopping && f.pos < f.end:
+			stream = f
+		case f.segment && (f.running || len(f.slots) > 0) && f.end > r.train.next:
+			return false
+		}
+	}
+	if stream == nil || stream.end != r.train.next {
+		return false
+	}
+	stream.segment, stream.shortened, stream.end = false, false, r.size
+	r.train = nil
+	return true
 }

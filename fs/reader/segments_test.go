@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,16 +101,10 @@ func TestFlowsThatShareLittle(t *testing.T) {
 			srv := newServer(c.size)
 			srv.conns = maxFlows
 			(&cable{flow: c.flow}).throttle(srv)
-			carry := srv.before
-			srv.before = func(d *download) {
-				if d.pos == d.o.Offset {
-					time.Sleep(100 * time.Millisecond)
-				}
-				carry(d)
-			}
+			begins(srv, 100*time.Millisecond)
 			g := newRig(t, srv, c.limit, exact(srv.size))
 			ratio := float64(srv.size) / c.flow / g.readAll().Seconds()
-			if flows, _ := g.line.ask(time.Now()); ratio < c.least || flows < 4 {
+			if flows, _ := g.line.ask(time.Now()); ratio < c.least || flows < steps[1] {
 				t.Errorf("%d MiB of memory: %.2f times one flow of %.0f MB/s, %d proven", c.limit/mib, ratio, c.flow/mb, flows)
 			}
 		})
@@ -132,7 +127,7 @@ func TestFlowsOfTheNextFile(t *testing.T) {
 	})
 }
 
-// One flow fills the link: a second one is tried once, and all goes on as before.
+// One flow fills the link: two more are tried once, and all goes on as before.
 func TestLinkThatIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := NewLine()
@@ -142,7 +137,7 @@ func TestLinkThatIsFull(t *testing.T) {
 		c.throttle(srv)
 		g := newRig(t, srv, 64*mib, exact(srv.size), share)
 		took := g.readAll()
-		if st := line.Stats(); srv.peak != 2 || st.Useless == 0 || st.Useless > 3 || st.Parallel != 0 {
+		if st := line.Stats(); srv.peak != steps[1] || st.Useless == 0 || st.Useless > 3 || st.Parallel != 0 {
 			t.Errorf("%d connections, %+v", srv.peak, st)
 		}
 		if srv.bytes != srv.size {
@@ -254,6 +249,183 @@ func TestShortSegment(t *testing.T) {
 		}
 		if _, err := g.ReadAt(context.Background(), make([]byte, 4096), 12*mib); pool.KindOf(err) != pool.KindIncomplete {
 			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// begins makes each download take so long until its first byte.
+func begins(srv *server, after time.Duration) {
+	carry := srv.before
+	srv.before = func(d *download) {
+		if d.pos == d.o.Offset {
+			time.Sleep(after)
+		}
+		carry(d)
+	}
+}
+
+// The train has as many flows as there are connections, in segments as long as those few can have, and no READ takes a connection away from
+// another segment.
+func TestTrainOfFewConnections(t *testing.T) {
+	for conns, least := range map[int]float64{3: 2.7, 4: 3.5, 5: 4, 8: 4.8} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := newServer(256 * mib)
+			srv.conns = conns
+			(&cable{flow: 6.25 * mb}).throttle(srv)
+			begins(srv, 80*time.Millisecond)
+			g := newRig(t, srv, 56*mib, exact(srv.size))
+			ratio := float64(srv.size) / 6.25 / mb / g.readAll().Seconds()
+			if ratio < least {
+				t.Errorf("%d connections: %.2f times one flow", conns, ratio)
+			}
+			urgent, long := 0, 0
+			for _, o := range srv.opened[1:] {
+				if !o.Background {
+					urgent++
+				}
+				if o.Length >= maxSegment/2 {
+					long++
+				}
+			}
+			if urgent > 0 || long < len(srv.opened)/2 || srv.bytes != srv.size {
+				t.Errorf("%d connections: %d of %d segments were urgent, %d long, %d bytes twice", conns, urgent, len(srv.opened), long, srv.bytes-srv.size)
+			}
+		})
+	}
+}
+
+// Who comes for a connection has that of the segment furthest ahead. What that one had not brought is asked for again, in its turn, before a
+// READ gets there.
+func TestTrainThatGivesWayHasNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(64 * mib)
+		srv.conns = 4
+		(&cable{flow: mb}).throttle(srv)
+		g := newRig(t, srv, 64*mib, exact(srv.size))
+		off := int64(0)
+		for ; off < 24*mib; off += 128 << 10 {
+			g.read(off, 128<<10)
+		}
+		srv.mu.Lock()
+		var last *download
+		busy := map[*download]bool{}
+		for d := range srv.active {
+			if busy[d] = d.end-d.pos > mib; last == nil || d.o.Offset > last.o.Offset {
+				last = d
+			}
+		}
+		srv.mu.Unlock()
+		last.o.OnPressure()
+		time.Sleep(100 * time.Millisecond)
+		srv.mu.Lock()
+		for d := range busy {
+			if busy[d] && srv.active[d] == (d == last) {
+				t.Errorf("that at %d is active: %v; the one furthest ahead is that at %d", d.o.Offset, d != last, last.o.Offset)
+			}
+		}
+		srv.mu.Unlock()
+		for ; off < srv.size; off += 128 << 10 {
+			g.read(off, 128<<10)
+		}
+		for i, o := range srv.opened[1:] {
+			if !o.Background {
+				t.Errorf("segment %d at %d was urgent", i, o.Offset)
+			}
+		}
+		if more := srv.bytes - srv.size; more > 2*piece {
+			t.Errorf("%d bytes twice", more)
+		}
+	})
+}
+
+// unspared is a server that has no connection for what nobody waits for.
+type unspared struct{ *server }
+
+func (s unspared) Download(ctx context.Context, name string, o pool.DownloadOptions) (pool.Download, error) {
+	if o.Background {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	return s.server.Download(ctx, name, o)
+}
+
+// A READ waits a moment for a segment in the queue, and then asks in earnest; the train ends, and all goes on by one stream.
+func TestTrainWithoutConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(14 * mib)
+		(&cable{flow: mb}).throttle(srv)
+		g := newRig(t, srv, 64*mib, exact(srv.size), func(c *Config) {
+			c.Downloader = unspared{srv}
+			c.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+		})
+		took, alone := g.readAll(), time.Duration(float64(srv.size)/mb*float64(time.Second))
+		if st := g.line.Stats(); st.Useless != 1 || st.Parallel != 0 {
+			t.Errorf("%+v", st)
+		}
+		if took > alone+10*patience || srv.bytes > srv.size+2*piece {
+			t.Errorf("%v in place of %v, %d bytes twice", took, alone, srv.bytes-srv.size)
+		}
+	})
+}
+
+// onlyOne is a server with a single connection. It refuses what could be spared, after a while that depends on the offset.
+type onlyOne struct {
+	*server
+	wait     func(offset int64) time.Duration
+	refusals atomic.Int64
+}
+
+func (s *onlyOne) Download(ctx context.Context, name string, o pool.DownloadOptions) (pool.Download, error) {
+	if o.Background {
+		s.refusals.Add(1)
+		time.Sleep(s.wait(o.Offset))
+		return nil, &pool.Error{Op: "read", Kind: pool.KindLimit}
+	}
+	return s.server.Download(ctx, name, o)
+}
+
+// Where there is one connection the stream goes on as it is, whichever segment is refused first: no piece is cut out of it.
+func TestNoTrainOnOneConnection(t *testing.T) {
+	for name, wait := range map[string]func(offset int64) time.Duration{
+		"at once":     func(int64) time.Duration { return 0 },
+		"first first": func(offset int64) time.Duration { return time.Duration(offset) },
+		"last first":  func(offset int64) time.Duration { return 30*mib - time.Duration(offset) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(30 * mib)
+				(&cable{flow: mb}).throttle(srv)
+				only := &onlyOne{server: srv, wait: wait}
+				g := newRig(t, srv, 64*mib, exact(srv.size), func(c *Config) { c.Downloader = only })
+				g.readAll()
+				for _, o := range srv.opened[1:] {
+					t.Errorf("another download at %d", o.Offset)
+				}
+				if st := g.line.Stats(); srv.bytes != srv.size || st.Useless == 0 || only.refusals.Load() < 2 {
+					t.Errorf("%d bytes of %d, %d refusals, %+v", srv.bytes, srv.size, only.refusals.Load(), st)
+				}
+			})
+		})
+	}
+}
+
+// Where a connection stands still for long before it has found its rate, segments are no shorter than that is worth, to the end of the file.
+func TestTrainOfSlowStarters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(256 * mib)
+		srv.conns = 8
+		(&cable{flow: 6.25 * mb}).throttle(srv)
+		begins(srv, 1200*time.Millisecond)
+		g := newRig(t, srv, 56*mib, exact(srv.size))
+		ratio := float64(srv.size) / 6.25 / mb / g.readAll().Seconds()
+		short := 0
+		for _, o := range srv.opened[len(srv.opened)/2:] {
+			if o.Length < 3*mib {
+				short++
+			}
+		}
+		if ratio < 2.4 || short > 0 || srv.bytes != srv.size {
+			t.Errorf("%.2f times one flow, %d short segments of %d, %d bytes twice", ratio, short, len(srv.opened), srv.bytes-srv.size)
 		}
 	})
 }

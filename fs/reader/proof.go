@@ -1,0 +1,165 @@
+package reader
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	maxFlows   = 6
+	aloneTime  = 150 * time.Millisecond // shortest time over which the rate of a single stream is taken
+	proofTime  = 500 * time.Millisecond // and that of several flows
+	proofBytes = 256 << 10              // and least bytes of each flow
+	maxProofs  = 3                      // in a row without success end the trial: a busy machine spoils single ones
+	grantTime  = 2 * time.Second        // a connection that can be had is there by then
+	grows      = 1.25                   // a stream that gets so much faster from one measurement to the next has not found its rate: TCP begins slowly
+	helps      = 0.25                   // of what the added flows would carry if each was as fast as one before is proof
+)
+
+// steps are the numbers of flows that are tried one after the other.
+var steps = []int{1, 3, maxFlows}
+
+// measure is the account of a rate.
+type measure struct {
+	since  time.Time // zero: not begun
+	from   int64     // Reader.received then
+	waited int64     // bytes since then that a READ waited for
+	before float64   // rate of the measurement before; 0: there was none
+}
+
+// rate gives the bytes a second since the begin if that took long enough.
+func (m *measure) rate(now time.Time, received, least int64, long time.Duration) (float64, bool) {
+	took, n := now.Sub(m.since), received-m.from
+	if m.since.IsZero() || took < long || n < least {
+		return 0, false
+	}
+	return float64(n) / took.Seconds(), true
+}
+
+// paceLocked looks, behind each n bytes that came, whether more flows would help. waited: a READ waited for them.
+func (r *Reader) paceLocked(f *fetch, n int, waited bool) {
+	switch {
+	case r.train != nil && f.segment:
+		r.train.paceLocked(r)
+		r.fillLocked()
+	case r.train == nil && f.open && f == r.last:
+		r.considerLocked(f, n, waited)
+	}
+}
+
+// considerLocked takes the rate of a single stream and begins a train when the reader always waits for it.
+func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
+	now := r.cfg.Now()
+	if f.pos-r.at > behind || f.held || f.slice.pressed || f.leaving || f.discard {
+		r.alone = measure{} // the line is faster than the reader, which may stand still, or others need it
+		return
+	}
+	if r.alone.since.IsZero() {
+		r.alone = measure{since: now, from: r.received}
+		return
+	}
+	if waited {
+		r.alone.waited += int64(n)
+	}
+	known, ok := r.line.ask(now)
+	rate, enough := r.alone.rate(now, r.received, proofBytes, aloneTime)
+	if !ok || !enough {
+		return
+	}
+	if r.alone.waited < (r.received-r.alone.from)*7/8 { // the reader does not always wait
+		r.alone = measure{since: now, from: r.received}
+		return
+	}
+	steady := known > 1 || rate < r.alone.before*grows
+	r.alone = measure{since: now, from: r.received, before: rate}
+	if !steady {
+		return
+	}
+	if t := r.trainLocked(f, rate, max(known, steps[1])); t != nil {
+		r.train = t
+		f.segment, f.shortened, f.end = true, true, t.next
+		r.fillLocked()
+	}
+}
+
+// paceLocked takes the rate of all flows and decides whether there should be more or fewer.
+func (t *train) paceLocked(r *Reader) {
+	now := r.cfg.Now()
+	// Flows that stand idle for want of room: the reader is slower than the line, as far as one can see.
+	full := t.next < r.size && t.next+t.length-r.at > t.room && r.flowsLocked(false) < t.flows
+	switch {
+	case t.settled || full:
+		t.measured = measure{}
+		return
+	case t.measured.since.IsZero():
+		if r.flowsLocked(true) >= t.flows {
+			t.measured = measure{since: now, from: r.received}
+		}
+		return
+	}
+	rate, enough := t.measured.rate(now, r.received, proofBytes*int64(t.flows), proofTime)
+	if !enough {
+		return
+	}
+	t.measured = measure{}
+	if rate < t.rate*(1+float64(t.flows-t.was)/float64(t.was)*helps) {
+		if t.failed++; t.failed == maxProofs {
+			t.fewerLocked(r, t.was)
+		}
+		return
+	}
+	t.failed = 0
+	r.line.proven(t.flows)
+	t.was, t.rate = t.flows, rate
+	i := slices.Index(steps, t.flows)
+	if i < 0 || i == len(steps)-1 {
+		t.settled = true
+		return
+	}
+	t.flows, t.granted, t.raised, t.young = steps[i+1], t.flows, now, 0
+	t.length = t.lengthLocked(r, t.next)
+}
+
+// tookLocked takes the overhead of a segment that came to its end in order.
+func (t *train) tookLocked(r *Reader, f *fetch) {
+	if f.open || f.pos < f.end {
+		return
+	}
+	over := r.cfg.Now().Sub(f.since) - time.Duration(float64(f.end-f.start)/t.alone*float64(time.Second))
+	t.overhead += (max(0, over) - t.overhead) / 4
+}
+
+// fewerLocked goes on with that many flows. What is under way is brought to its end.
+func (t *train) fewerLocked(r *Reader, flows int) {
+	t.flows, t.settled = max(1, flows), true
+	if t.flows == 1 {
+		r.line.refuse(r.cfg.Now())
+	}
+}
+
+// grantedLocked counts the connections that the train has got.
+func (t *train) grantedLocked(r *Reader) {
+	n := 0
+	for _, f := range r.fetches {
+		if f.segment && f.running && f.begun {
+			n++
+		}
+	}
+	t.granted = max(t.granted, n)
+}
+
+// starvedLocked lets the train go on with the flows that there were connections for, when more are not to be had: segments would only
+// get shorter, and each costs a few round trips.
+func (t *train) starvedLocked(r *Reader) {
+	now := r.cfg.Now()
+	starved := slices.ContainsFunc(r.fetches, func(f *fetch) bool {
+		return f.segment && f.running && !f.begun && !f.leaving && now.Sub(f.launched) > patience
+	})
+	switch {
+	case t.settled || !starved || t.granted >= t.flows || now.Sub(t.raised) < grantTime:
+	case t.granted <= t.was:
+		t.fewerLocked(r, t.granted)
+	default: // to be proven
+		t.flows, t.measured = t.granted, measure{}
+	}
+}
