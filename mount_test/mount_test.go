@@ -196,11 +196,30 @@ func (m *mnt) end() {
 // unmount ends the mount as a user does.
 func (m *mnt) unmount() {
 	m.t.Helper()
-	out, err := output(exec.Command(lab.Binary(m.t), "umount", m.dir), exitTimeout)
-	if err != nil && !m.lenient {
+	out, err := m.umount()
+	switch {
+	case m.lenient:
+		m.umountAgain(out, err)
+	case err != nil:
 		m.t.Errorf("ftpsfs umount: %v\n%s", err, out)
 	}
 	m.awaitExit()
+}
+
+func (m *mnt) umount() (string, error) {
+	return output(exec.Command(lab.Binary(m.t), "umount", m.dir), exitTimeout)
+}
+
+// umountAgain does what a user does whose mount is in use, or has something that could not be saved and is not given up yet. What was
+// said is in the test's log.
+func (m *mnt) umountAgain(out string, err error) {
+	for start := time.Now(); err != nil && time.Since(start) < exitTimeout/4; out, err = m.umount() {
+		m.t.Logf("ftpsfs umount: %v\n%s", err, out)
+		if !strings.Contains(out, "in use") && !strings.Contains(out, "not everything is on the server") {
+			break
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
 }
 
 // awaitExit waits for the process, which has been asked to end.

@@ -50,6 +50,7 @@ func overLine(t *testing.T, c cell) {
 	t.Run("a tree", func(t *testing.T) { lineTree(t, m) })
 	t.Run("a large file", func(t *testing.T) { lineLargeFile(t, m, large) })
 	t.Run("small files", func(t *testing.T) { lineSmallFiles(t, m) })
+	t.Run("many small files", func(t *testing.T) { lineManyFiles(t, m) })
 	// What cannot be done so is tried again and may work in the end: here there is nothing that could fail.
 	if st := m.status(); st["pool.retries"] != 0 {
 		t.Errorf("%v operations failed and were tried again, on a line that loses nothing", st["pool.retries"])
@@ -64,6 +65,7 @@ const (
 	lineNames = 4000
 	lineLarge = 4 << 20
 	lineSmall = 20
+	lineFiles = 200
 )
 
 // serveForLine puts on the server what TestRoundTripLine looks for, and gives the content of its large file.
@@ -91,8 +93,15 @@ func serveForLine(t *testing.T, s *lab.Server) []byte {
 	for i := range lineSmall {
 		serve(t, s, fmt.Sprint("small/s", i), randomBytes(uint64(i), 1000*i))
 	}
+	makeServed(t, s, "files")
+	for i := range lineFiles {
+		serve(t, s, fmt.Sprint("files/f", i), lineFile(i))
+	}
 	return large
 }
+
+// lineFile is a file of 1 byte to 36 KB.
+func lineFile(i int) []byte { return randomBytes(uint64(i), 1+i*i*9/10) }
 
 func lineName(i int) string { return fmt.Sprintf("a-name-of-some-length-in-a-large-folder-%05d", i) }
 
@@ -159,6 +168,27 @@ func lineSmallFiles(t *testing.T, m *mnt) {
 		if got, err := os.ReadFile(m.path(name)); err != nil || !bytes.Equal(got, content) {
 			t.Errorf("%s: %d bytes read back, %v", name, len(got), err)
 		}
+	}
+}
+
+// lineManyFiles reads by several at once, in no order, whatever the server does with what it is asked for ahead of their ends.
+func lineManyFiles(t *testing.T, m *mnt) {
+	before := m.status()["pool.ports_ahead"]
+	var readers sync.WaitGroup
+	for r := range 4 {
+		readers.Go(func() {
+			for i := r; i < lineFiles; i += 4 {
+				i := i * 7 % lineFiles
+				got, err := os.ReadFile(m.path("files", fmt.Sprint("f", i)))
+				if err != nil || !bytes.Equal(got, lineFile(i)) {
+					t.Errorf("f%d: %d bytes read, %v", i, len(got), err)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	if n := m.status()["pool.ports_ahead"] - before; m.server.Kind == lab.ProFTPD && n == 0 {
+		t.Error("no port was asked for ahead of the end of a file")
 	}
 }
 
