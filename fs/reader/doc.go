@@ -11,7 +11,8 @@
 // where nothing suggested one, which is anywhere but at the begin of the file, stands still until a READ follows on.
 //
 // Where one flow is measured to be the limit (proof.go), a sequential reader is served by several fetches side by side (a train, in
-// segments.go): pieces of the file, as far ahead as there is memory for half of them, over connections that nobody else wants.
+// segments.go): pieces of the file, as far ahead as there is memory for what they hold, over connections that nobody else wants. A stream that
+// stands still at its begin gets others beside it before that is measured (stall.go).
 //
 // Memory: every fetch is a holder of the block store and takes no byte outside of it. What no READ waits for is given up
 // when somebody else has nothing.

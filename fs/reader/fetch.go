@@ -25,6 +25,7 @@ type fetch struct {
 	segment    bool // a piece of a train
 	ahead      bool // fetched because of a pattern
 	piece      bool // what a READ of a reader that goes backwards waits for, with what is before it
+	renewed    bool // a piece that was begun anew, or the rest of one
 	shortened  bool // a stream that ends where another segment begins: it is cut off there
 	background bool // it takes only a connection that can be spared
 	holder     *blocks.Holder
@@ -47,6 +48,8 @@ type fetch struct {
 	far      int64     // a segment: how far the reader had to go then, no less than those in front of it
 	begun    bool      // the download has a connection
 	since    time.Time // when it got it
+	stalled  bool      // it stood still before the last bytes came
+	stalls   int       // times that it did
 	filling  bool      // the goroutine writes into the last slot
 	away     bool      // the goroutine waits for a connection or memory: cancel is the way to reach it
 	starving bool      // a READ waits, and the goroutine for memory: holding any would be waiting for itself

@@ -13,6 +13,7 @@ type Line struct {
 
 	mu      sync.Mutex
 	flows   int       // at a time, that were proven to carry more than fewer; 0: never proven. guarded by mu
+	alone   float64   // bytes a second of one, when that was proven; guarded by mu
 	refused int       // proofs that failed in a row; guarded by mu
 	askAt   time.Time // no proof is tried before; guarded by mu
 }
@@ -39,19 +40,20 @@ const (
 	lastDoubt  = 10 * time.Minute
 )
 
-// ask tells whether several flows may be tried now, and how many are known to help, 0 when that is open.
-func (l *Line) ask(now time.Time) (flows int, ok bool) {
+// ask tells whether several flows may be tried now, and how many are known to help, 0 when that is open. alone is what one of them carried, in
+// bytes a second.
+func (l *Line) ask(now time.Time) (flows int, alone float64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.flows, !now.Before(l.askAt)
+	return l.flows, l.alone, !now.Before(l.askAt)
 }
 
-// proven notes that so many flows carry more than fewer.
-func (l *Line) proven(flows int) {
+// proven notes that so many flows carry more than fewer, and what one carries.
+func (l *Line) proven(flows int, alone float64) {
 	l.parallel.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flows, l.refused = flows, 0
+	l.flows, l.alone, l.refused = flows, alone, 0
 }
 
 // refuse notes that more flows than one do not help, or are not to be had.
@@ -59,7 +61,7 @@ func (l *Line) refuse(now time.Time) {
 	l.useless.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flows = 0
+	l.flows, l.alone = 0, 0
 	l.askAt = now.Add(min(firstDoubt<<min(l.refused, 10), lastDoubt))
 	l.refused++
 }

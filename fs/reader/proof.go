@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	maxFlows   = 6
+	maxFlows   = 7                      // one is left of the eight connections of the default
 	aloneTime  = 150 * time.Millisecond // shortest time over which the rate of a single stream is taken
 	proofTime  = 500 * time.Millisecond // and that of several flows
 	proofBytes = 256 << 10              // and least bytes of each flow
@@ -40,6 +40,7 @@ func (m *measure) rate(now time.Time, received, least int64, long time.Duration)
 func (r *Reader) paceLocked(f *fetch, n int, waited bool) {
 	switch {
 	case r.train != nil && f.segment:
+		r.renewLocked(f)
 		r.train.paceLocked(r)
 		r.fillLocked()
 	case r.train == nil && f.open && f == r.last:
@@ -61,7 +62,11 @@ func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
 	if waited {
 		r.alone.waited += int64(n)
 	}
-	known, ok := r.line.ask(now)
+	known, alone, ok := r.line.ask(now)
+	if ok && waited && f.stalled && f.pos-f.start < fastBytes {
+		r.beginLocked(f, alone, max(known, earlyFlows))
+		return
+	}
 	rate, enough := r.alone.rate(now, r.received, proofBytes, aloneTime)
 	if !ok || !enough {
 		return
@@ -75,8 +80,13 @@ func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
 	if !steady {
 		return
 	}
-	if t := r.trainLocked(f, rate, max(known, steps[1])); t != nil {
-		r.train = t
+	r.beginLocked(f, rate, max(known, steps[1]))
+}
+
+// beginLocked begins a train behind the stream f, if it is worth it.
+func (r *Reader) beginLocked(f *fetch, rate float64, flows int) {
+	if t := r.trainLocked(f, rate, flows); t != nil {
+		r.train, r.alone = t, measure{}
 		f.segment, f.shortened, f.end = true, true, t.next
 		r.fillLocked()
 	}
@@ -85,6 +95,10 @@ func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
 // paceLocked takes the rate of all flows and decides whether there should be more or fewer.
 func (t *train) paceLocked(r *Reader) {
 	now := r.cfg.Now()
+	if t.rate == 0 && !t.settled {
+		r.baselineLocked(now)
+		return
+	}
 	// Flows that stand idle for want of room: the reader is slower than the line, as far as one can see.
 	full := t.next < r.size && t.next+t.length-r.at > t.room && r.flowsLocked(false) < t.flows
 	switch {
@@ -103,30 +117,37 @@ func (t *train) paceLocked(r *Reader) {
 	}
 	t.measured = measure{}
 	if rate < t.rate*(1+float64(t.flows-t.was)/float64(t.was)*helps) {
+		if r.fastLocked() < t.flows && now.Sub(t.raised) < 2*grantTime {
+			return // some are not up yet
+		}
 		if t.failed++; t.failed == maxProofs {
 			t.fewerLocked(r, t.was)
 		}
 		return
 	}
 	t.failed = 0
-	r.line.proven(t.flows)
+	r.line.proven(t.flows, t.alone)
 	t.was, t.rate = t.flows, rate
-	i := slices.Index(steps, t.flows)
-	if i < 0 || i == len(steps)-1 {
+	i := slices.IndexFunc(steps, func(n int) bool { return n > t.flows })
+	if i < 0 {
 		t.settled = true
 		return
 	}
-	t.flows, t.granted, t.raised, t.young = steps[i+1], t.flows, now, 0
+	t.flows, t.granted, t.raised, t.young = steps[i], t.flows, now, t.flows
 	t.length = t.lengthLocked(r, t.next)
 }
 
 // tookLocked takes the overhead of a segment that came to its end in order.
 func (t *train) tookLocked(r *Reader, f *fetch) {
-	if f.open || f.pos < f.end {
+	if f.open || f.pos < f.end || t.alone == 0 {
 		return
 	}
+	t.stalls, t.ended = max(t.stalls, f.stalls), t.ended+1
 	over := r.cfg.Now().Sub(f.since) - time.Duration(float64(f.end-f.start)/t.alone*float64(time.Second))
 	t.overhead += (max(0, over) - t.overhead) / 4
+	if t.overhead > slowStart {
+		t.widenLocked(r)
+	}
 }
 
 // fewerLocked goes on with that many flows. What is under way is brought to its end.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/ftpsfs/ftpsfs/cache/blocks"
 	"github.com/ftpsfs/ftpsfs/pool"
@@ -80,8 +81,9 @@ func (f *fetch) pump(d pool.Download) error {
 			}
 			return nil
 		}
+		asked := f.r.cfg.Now()
 		n, err := d.Read(buf)
-		complete := f.got(n)
+		complete := f.got(n, f.r.cfg.Now().Sub(asked))
 		switch {
 		case err == nil || complete:
 		case err == io.EOF:
@@ -183,12 +185,16 @@ func (f *fetch) lastLocked() *slot {
 	return nil
 }
 
-// got counts n bytes more and wakes the READs that waited for them. It tells whether that was the last of them.
-func (f *fetch) got(n int) (complete bool) {
+// got counts n bytes more, which took so long, and wakes the READs that waited for them. It tells whether that was the last of them.
+func (f *fetch) got(n int, took time.Duration) (complete bool) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.filling = false
 	waited := f.wantedLocked()
+	f.stalled = took >= stallTime && f.pos > f.start
+	if f.stalled {
+		f.stalls++
+	}
 	f.slots[len(f.slots)-1].to += n
 	f.pos += int64(n)
 	f.r.received += int64(n)

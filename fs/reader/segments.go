@@ -20,8 +20,8 @@ const (
 	leadTime   = 150 * time.Millisecond // before the end of a segment the next one is begun
 	patience   = 2 * leadTime           // of a READ with a segment that has no connection yet
 	minSegment = 1 << 20
-	maxSegment = 12 << 20
-	maxRoom    = 64 << 20 // how far ahead of the reader a train gets at most
+	maxSegment = 24 << 20
+	maxRoom    = 128 << 20 // of memory a train takes at most
 )
 
 // train is a file that is read in segments by several flows. It lives in Reader.train and is guarded by Reader.mu.
@@ -29,40 +29,51 @@ type train struct {
 	flows  int   // at a time
 	length int64 // of a segment
 	least  int64 // of a segment: what one flow carries while the next one begins is little beside it
-	room   int64 // how far ahead of the reader segments may end; they come to their ends one by one, and hold half of it at a time
+	room   int64 // how far ahead of the reader segments may end; they come to their ends one by one, and hold about half of it at a time
 	lead   int64 // bytes before its end at which a segment does not count as a flow any more
 	next   int64 // where the next segment begins
 
 	was      int       // flows before the present number
-	rate     float64   // of those, in bytes a second
+	rate     float64   // of those, in bytes a second; 0: to be taken from the stream, which stood still
 	failed   int       // proofs in a row that they carry more than those
 	settled  bool      // flows is right
 	raised   time.Time // when it grew
 	granted  int       // most that had connections since then
-	young    int       // segments begun since then
+	young    int       // flows that were there then, and segments begun since
+	ended    int       // segments that came to their ends
+	stalls   int       // most of one of those
 	measured measure
 
-	alone    float64       // bytes a second of a flow that is under way
+	alone    float64       // bytes a second of a flow that is under way; 0: not known
 	overhead time.Duration // what a segment took besides its bytes at that rate, averaged
 }
 
 // trainLocked plans a train behind the stream f; nil when it is not worth it or there is no memory for it. A file whose
-// exact time is not known is not taken apart: its versions could not be told from each other.
+// exact time is not known is not taken apart: its versions could not be told from each other. rate 0: not known yet.
 func (r *Reader) trainLocked(f *fetch, rate float64, flows int) *train {
 	if was := r.expected(); was == nil || !was.Exact || was.Size != r.size {
 		return nil
 	}
-	t := &train{flows: flows, was: 1, rate: rate, alone: rate, raised: r.cfg.Now()}
+	t := &train{flows: flows, was: 1, rate: rate, raised: r.cfg.Now()}
 	t.room = min(maxRoom, r.cfg.Blocks.Stats().Limit)
-	t.least = max(minSegment, min(int64(rate*leastTime.Seconds()), maxSegment/2, t.room/(maxFlows+1)))
+	if rate == 0 {
+		t.widenLocked(r)
+	}
+	t.aloneLocked(rate)
 	t.length = t.lengthLocked(r, f.pos)
-	t.lead = min(int64(rate*leadTime.Seconds()), t.length/4)
 	begin := max(f.pos, f.demand) + blocks.ChunkSize - 1
-	t.next = begin/blocks.ChunkSize*blocks.ChunkSize + t.length/2
-	if t.room < minSegment*int64(flows) || float64(r.size-f.pos) < rate*worthTime.Seconds() || r.size-t.next < minSegment {
+	t.next = begin/blocks.ChunkSize*blocks.ChunkSize + t.nextLocked(r)
+	if t.room < minSegment*int64(flows) || !r.worthLocked(f, rate) || r.size-t.next < minSegment {
 		return nil
 	}
 	return t
+}
+
+// aloneLocked takes account of what one flow carries, in bytes a second.
+func (t *train) aloneLocked(rate float64) {
+	t.alone = rate
+	t.least = max(minSegment, min(int64(rate*leastTime.Seconds()), maxSegment/2, t.room/(maxFlows+1)))
+	t.lead = min(int64(rate*leadTime.Seconds()), t.least/4)
 }
 
 func (r *Reader) expected() *pool.Entry {
@@ -119,16 +130,45 @@ func (r *Reader) segmentLocked(start, end int64, background bool) *fetch {
 	return f
 }
 
-// lengthLocked is how long a segment at pos should be: they share the room, and get shorter towards the end of the file, so that
-// all flows come to it at about the same time. One share is left for the segment that follows the oldest, which the reader has
-// not left behind yet: without it a flow would stand idle each time.
+// lengthLocked is how long a segment at pos should be: they share the room, for as many flows as there may be, and get shorter towards the
+// end of the file, so that all flows come to it at about the same time. One share is left for the segment that follows the oldest, which the
+// reader has not left behind yet: without it a flow would stand idle each time.
 func (t *train) lengthLocked(r *Reader, pos int64) int64 {
-	most := min(maxSegment, min(t.room, r.size-pos)/int64(t.flows+1))
+	flows := maxFlows
+	if t.settled {
+		flows = t.flows
+	}
+	most := min(maxSegment, t.room/int64(flows+1))
+	if left := r.size - pos; left < t.room/2 {
+		most = min(most, t.evenLocked(r, left))
+	}
 	return max(t.leastNow(), most) / blocks.ChunkSize * blocks.ChunkSize
 }
 
-// nextLocked is the length of the segment that is begun now. The first ones beside each other get longer one by one, so that from then on their
-// ends, where a flow stands still for some round trips and its memory is given to the reader, do not come all at once.
+// evenLocked is the length with which a flow that is free now comes to its end when all others do, each with one more segment, if left
+// bytes are shared by them.
+func (t *train) evenLocked(r *Reader, left int64) int64 {
+	var busy []float64 // what each has to carry before that
+	for _, f := range r.fetches {
+		if f.segment && f.running && !f.leaving && !f.stopping {
+			busy = append(busy, float64(f.end-f.pos))
+		}
+	}
+	slices.Sort(busy)
+	over := t.overhead.Seconds() * t.alone // what a flow would carry while it begins
+	sum, free := float64(left)+over, 1
+	for _, b := range busy {
+		if free == t.flows || b+over >= sum/float64(free) {
+			break
+		}
+		sum, free = sum+b+over, free+1
+	}
+	return int64(sum/float64(free) - over)
+}
+
+// nextLocked is the length of the segment that is begun now. The first ones beside each other, the rest of the stream among them, get longer one
+// by one, so that from then on their ends, where a flow stands still for some round trips and its memory is given to the reader, do not come
+// all at once.
 func (t *train) nextLocked(r *Reader) int64 {
 	n := t.lengthLocked(r, t.next)
 	if t.young++; t.young < t.flows {
@@ -272,7 +312,13 @@ func (r *Reader) mergeLocked() bool {
 	if stream == nil || stream.end != r.train.next {
 		return false
 	}
-	stream.segment, stream.shortened, stream.end = false, false, r.size
+	r.releaseLocked(stream)
 	r.train = nil
 	return true
+}
+
+// releaseLocked lets the stream that a train began with go on to the end of the file.
+func (r *Reader) releaseLocked(stream *fetch) {
+	stream.segment, stream.shortened, stream.end = false, false, r.size
+	r.last = stream
 }
