@@ -158,6 +158,15 @@ func (t *train) fewerLocked(r *Reader, flows int) {
 	}
 }
 
+// grantLocked lets the train go on with the flows that there are connections for. That they carry more than fewer is still to be proven.
+func (t *train) grantLocked(r *Reader, flows int) {
+	if t.settled || flows <= t.was {
+		t.fewerLocked(r, flows)
+		return
+	}
+	t.flows, t.measured = flows, measure{}
+}
+
 // grantedLocked counts the connections that the train has got.
 func (t *train) grantedLocked(r *Reader) {
 	n := 0
@@ -176,11 +185,8 @@ func (t *train) starvedLocked(r *Reader) {
 	starved := slices.ContainsFunc(r.fetches, func(f *fetch) bool {
 		return f.segment && f.running && !f.begun && !f.leaving && now.Sub(f.launched) > patience
 	})
-	switch {
-	case t.settled || !starved || t.granted >= t.flows || now.Sub(t.raised) < grantTime:
-	case t.granted <= t.was:
-		t.fewerLocked(r, t.granted)
-	default: // to be proven
-		t.flows, t.measured = t.granted, measure{}
+	if t.settled || !starved || t.granted >= t.flows || now.Sub(t.raised) < grantTime {
+		return
 	}
+	t.grantLocked(r, t.granted)
 }

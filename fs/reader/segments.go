@@ -265,7 +265,7 @@ func (r *Reader) segmentOverLocked(f *fetch, err error) {
 	case t == nil || r.closed:
 	case f.spurnedLocked(err):
 		t.next = min(t.next, r.soughtLocked())
-		t.fewerLocked(r, r.flowsLocked(false))
+		t.grantLocked(r, r.flowsLocked(false))
 		if !r.mergeLocked() {
 			r.fillLocked()
 		}
