@@ -150,21 +150,33 @@ func (t *train) tookLocked(r *Reader, f *fetch) {
 	}
 }
 
-// fewerLocked goes on with that many flows. What is under way is brought to its end.
+// fewerLocked goes on with that many flows. What is under way is brought to its end, but what has not begun is not begun where one is left.
 func (t *train) fewerLocked(r *Reader, flows int) {
 	t.flows, t.settled = max(1, flows), true
-	if t.flows == 1 {
-		r.line.refuse(r.cfg.Now())
-	}
-}
-
-// grantLocked lets the train go on with the flows that there are connections for. That they carry more than fewer is still to be proven.
-func (t *train) grantLocked(r *Reader, flows int) {
-	if t.settled || flows <= t.was {
-		t.fewerLocked(r, flows)
+	if t.flows > 1 {
 		return
 	}
-	t.flows, t.measured = flows, measure{}
+	r.line.refuse(r.cfg.Now())
+	for _, f := range slices.Clone(r.fetches) {
+		if f.segment && f.running && !f.begun && f.background {
+			f.stopLocked()
+		}
+	}
+	t.next = min(t.next, r.soughtLocked())
+	r.mergeLocked()
+}
+
+// grantLocked lets the train go on with the flows that there are connections for, if these are enough for one. That they carry more than one
+// is still to be proven.
+func (t *train) grantLocked(r *Reader, flows int) {
+	switch {
+	case flows < steps[1] && (t.rate == 0 || t.overhead > slowStart): // two that stand still half of the time are no more than one
+		t.fewerLocked(r, 1)
+	case t.settled || flows <= t.was:
+		t.fewerLocked(r, flows)
+	default:
+		t.flows, t.measured = flows, measure{}
+	}
 }
 
 // grantedLocked counts the connections that the train has got.

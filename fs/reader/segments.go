@@ -108,10 +108,20 @@ func (r *Reader) fillLocked() {
 		r.segmentLocked(t.next, end, true)
 		t.next = end
 	}
-	if t.flows == 1 && t.next < r.size && r.flowsLocked(false) == 0 {
+	if t.flows == 1 && t.next < r.size && r.lastSegmentLocked() == nil {
 		r.train = nil
 		r.openLocked(t.next, r.size, true)
 	}
+}
+
+// lastSegmentLocked gives the segment under way at which the train ends, nil when there is none.
+func (r *Reader) lastSegmentLocked() *fetch {
+	for _, f := range r.fetches {
+		if f.segment && f.running && !f.leaving && !f.stopping && f.end == r.train.next {
+			return f
+		}
+	}
+	return nil
 }
 
 // segmentLocked starts a piece of a train. Those that nobody waits for yet take a connection that can be spared, and give it
@@ -211,6 +221,11 @@ func (r *Reader) mendLocked(pos int64, n int) *fetch {
 	if t == nil || pos < r.at-keepBehind || pos > r.at+maxSkip+2*int64(n) {
 		return nil
 	}
+	if t.flows == 1 && pos >= t.next {
+		if f := r.lastSegmentLocked(); f != nil {
+			return f // the stream behind it is begun when that is over: one flow is all there is
+		}
+	}
 	end := max(t.next, min(pos+t.length, r.size))
 	for _, f := range slices.Clone(r.fetches) {
 		switch {
@@ -266,9 +281,7 @@ func (r *Reader) segmentOverLocked(f *fetch, err error) {
 	case f.spurnedLocked(err):
 		t.next = min(t.next, r.soughtLocked())
 		t.grantLocked(r, r.flowsLocked(false))
-		if !r.mergeLocked() {
-			r.fillLocked()
-		}
+		r.fillLocked()
 	case err != nil && !errors.Is(err, errStopped): // the READs that need its bytes get to hear of it
 		r.train = nil
 	default:
@@ -284,7 +297,7 @@ func (r *Reader) soughtLocked() int64 {
 	end := r.at / blocks.ChunkSize * blocks.ChunkSize
 	for _, f := range r.fetches {
 		switch {
-		case !f.segment:
+		case !f.segment || f.leaving || f.stopping:
 		case f.running:
 			end = max(end, f.end)
 		case len(f.slots) > 0:
@@ -296,25 +309,18 @@ func (r *Reader) soughtLocked() int64 {
 
 // mergeLocked lets the stream that the train began with go on to the end of the file when it is the only flow and nothing was brought behind
 // it: with a single connection no piece is cut out of it.
-func (r *Reader) mergeLocked() bool {
-	if r.train.flows > 1 {
-		return false
+func (r *Reader) mergeLocked() {
+	stream := r.streamLocked()
+	if stream == nil || stream.pos == stream.end || stream.end != r.train.next {
+		return
 	}
-	var stream *fetch
 	for _, f := range r.fetches {
-		switch {
-		case f.open && f.segment && f.running && !f.leaving && !f.stopping && f.pos < f.end:
-			stream = f
-		case f.segment && (f.running || len(f.slots) > 0) && f.end > r.train.next:
-			return false
+		if f.segment && !f.leaving && !f.stopping && (f.running || len(f.slots) > 0) && f.end > r.train.next {
+			return
 		}
-	}
-	if stream == nil || stream.end != r.train.next {
-		return false
 	}
 	r.releaseLocked(stream)
 	r.train = nil
-	return true
 }
 
 // releaseLocked lets the stream that a train began with go on to the end of the file.
