@@ -23,7 +23,7 @@ func stalls(srv *server) {
 
 // Where a stream stands still at its begin other flows are begun beside it at once, and segments are as long as the memory allows.
 func TestStalledStream(t *testing.T) {
-	for conns, least := range map[int]float64{1: 0.85, 2: 0.8, 4: 2.1, 8: 3.3} {
+	for conns, least := range map[int]float64{4: 2.1, 8: 3.3} {
 		synctest.Test(t, func(t *testing.T) {
 			srv := newServer(256 * mib)
 			srv.conns = conns
@@ -46,7 +46,7 @@ func TestStalledStream(t *testing.T) {
 					short++
 				}
 			}
-			if ratio < least || begun > time.Second || short > 0 && conns > 2 || srv.bytes != srv.size {
+			if ratio < least || begun > time.Second || short > 0 || srv.bytes != srv.size {
 				t.Errorf("%d connections: %.2f times one flow, others begun after %v, %d short segments of %d, %d bytes twice",
 					conns, ratio, begun, short, len(srv.opened), srv.bytes-srv.size)
 			}
