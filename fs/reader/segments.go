@@ -222,7 +222,7 @@ func (r *Reader) mendLocked(pos int64, n int) *fetch {
 		return nil
 	}
 	if t.flows == 1 && pos >= t.next {
-		if f := r.lastSegmentLocked(); f != nil {
+		if f := r.lastSegmentLocked(); f != nil && f.begun {
 			return f // the stream behind it is begun when that is over: one flow is all there is
 		}
 	}
