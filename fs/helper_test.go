@@ -242,6 +242,8 @@ func (r *fakeRemote) Upload(context.Context, string, pool.UploadOptions) (pool.U
 	return nil, fail("upload", "", pool.KindUnsupported)
 }
 
+func (r *fakeRemote) MaxConnections() int { return 8 }
+
 func (r *fakeRemote) Can(_ context.Context, c pool.Capability, _ string) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

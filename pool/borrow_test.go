@@ -170,7 +170,7 @@ func TestLimitTexts(t *testing.T) {
 			d.Close()
 		}
 		grow()
-		if s := dialed(e); s.LearnedLimit != 1 {
+		if s := dialed(e); s.LearnedLimit != 1 || e.MaxConnections() != 1 {
 			t.Errorf("after the refusal: %+v", s)
 		}
 		clock.move(firstGrowth - time.Second)

@@ -168,3 +168,10 @@ func (p *Pool) Stats() Stats {
 	s.Waiting = len(p.queue)
 	return s
 }
+
+// MaxConnections is how many connections there may be at present: max_conns, or fewer as the server has taught. It may be called at any time.
+func (p *Pool) MaxConnections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limit.now(p.cfg.MaxConns, p.now())
+}

@@ -37,9 +37,19 @@ const (
 // nothing gets one chunk as soon as any holder can spare one. It is safe for concurrent use.
 type Holder struct {
 	store  *Store
+	team   *Team
 	relief func(Pressure)
 	held   int // guarded by store.mu
 }
+
+// Team is several holders that serve one purpose, such as the downloads of one open file: among others they count as one.
+type Team struct {
+	store *Store
+	held  int // by all of them; guarded by store.mu
+}
+
+// NewTeam gives a team without holders. It need not be closed.
+func (s *Store) NewTeam() *Team { return &Team{store: s} }
 
 type waiter struct {
 	h     *Holder
@@ -53,8 +63,12 @@ type grant struct {
 
 // NewHolder registers a user of the budget. relief may be nil; otherwise it is called, without any lock of the store
 // held, from a goroutine that waits for room. It must not block nor allocate; it may Free, Put and call Share.
-func (s *Store) NewHolder(relief func(Pressure)) *Holder {
-	h := &Holder{store: s, relief: relief}
+func (s *Store) NewHolder(relief func(Pressure)) *Holder { return s.NewTeam().NewHolder(relief) }
+
+// NewHolder is Store.NewHolder for one of a team.
+func (t *Team) NewHolder(relief func(Pressure)) *Holder {
+	s := t.store
+	h := &Holder{store: s, team: t, relief: relief}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.holders[h] = struct{}{}
@@ -73,8 +87,12 @@ func (h *Holder) Close() {
 func (h *Holder) Alloc(ctx context.Context) (*Chunk, error) { return h.store.alloc(ctx, h) }
 
 // TryAlloc is Alloc for those who can do without: nil when the budget is used up, when others wait for it, or when it
-// is nearly used up and this holder has its share already.
-func (h *Holder) TryAlloc() *Chunk { return h.store.tryAlloc(h) }
+// is nearly used up and this holder's team has its share already.
+func (h *Holder) TryAlloc() *Chunk { return h.store.tryAlloc(h, 0) }
+
+// TryAllocLeaving is TryAlloc, and nil when fewer than that many chunks would be left for the rest of the team. A holder with nothing gets its first
+// one all the same.
+func (h *Holder) TryAllocLeaving(chunks int) *Chunk { return h.store.tryAlloc(h, chunks) }
 
 // Held is the number of chunks that this holder has.
 func (h *Holder) Held() int {
@@ -83,7 +101,7 @@ func (h *Holder) Held() int {
 	return h.held
 }
 
-// Share is the number of chunks that this holder should not exceed while others want to grow, at least 1.
+// Share is the number of chunks that this holder's team should not exceed while others want to grow, at least 1.
 func (h *Holder) Share() int {
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
@@ -95,7 +113,7 @@ func (h *Holder) Share() int {
 func (s *Store) Alloc(ctx context.Context) (*Chunk, error) { return s.alloc(ctx, nil) }
 
 // TryAlloc gives nil when the budget is used up (after evicting) or others wait for it.
-func (s *Store) TryAlloc() *Chunk { return s.tryAlloc(nil) }
+func (s *Store) TryAlloc() *Chunk { return s.tryAlloc(nil, 0) }
 
 // Free gives the chunk back to the budget. Once only.
 func (c *Chunk) Free() {
@@ -107,15 +125,18 @@ func (c *Chunk) Free() {
 	s.serveLocked()
 }
 
-func (s *Store) tryAlloc(h *Holder) *Chunk {
+func (s *Store) tryAlloc(h *Holder, leaving int) *Chunk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hungry := h.hungryLocked()
 	if s.firstLocked(hungry) >= 0 {
 		return nil
 	}
-	if !hungry && h != nil && s.held >= s.total*3/4 && h.held >= s.shareLocked() {
-		return nil
+	if !hungry && h != nil {
+		share := s.shareLocked()
+		if s.held >= s.total*3/4 && h.team.held+leaving >= share || s.held+leaving >= s.total-s.reserve {
+			return nil
+		}
 	}
 	// An error here means that the system has no memory for us: do without.
 	c, _ := s.takeLocked(h, hungry)
@@ -180,7 +201,7 @@ func (s *Store) relieve(w *waiter) {
 	}
 	var ask []candidate
 	for h := range s.holders {
-		if h != w.h && h.relief != nil && h.held > floor {
+		if h != w.h && h.relief != nil && h.held > 0 && h.team.held > floor {
 			ask = append(ask, candidate{h, h.held})
 		}
 	}
@@ -223,13 +244,7 @@ func (s *Store) firstLocked(hungry bool) int {
 // hungryLocked tells whether h has nothing. Callers without a Holder never count as such: nobody knows what they have.
 func (h *Holder) hungryLocked() bool { return h != nil && h.held == 0 }
 
-// shareLocked divides what is not reserved among the holders that have something or wait for it.
+// shareLocked divides what is not reserved among the teams that have something, and the callers that wait for it.
 func (s *Store) shareLocked() int {
-	active := len(s.waiters)
-	for h := range s.holders {
-		if h.held > 0 {
-			active++
-		}
-	}
-	return max(1, (s.total-s.reserve)/max(1, active))
+	return max(1, (s.total-s.reserve)/max(1, s.teams+len(s.waiters)))
 }

@@ -340,6 +340,40 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// The holders of a team are one among others, and one of them may leave room for the rest.
+func TestTeam(t *testing.T) {
+	s := newStore(t, 32) // 4 of them are for holders with nothing
+	team := s.NewTeam()
+	a, b, c := team.NewHolder(nil), team.NewHolder(nil), s.NewHolder(nil)
+	for _, h := range []*Holder{a, b, c} {
+		defer h.Close()
+	}
+	var got []*Chunk
+	more := func(h *Holder, n, leaving int) (had int) {
+		for range n {
+			if chunk := h.TryAllocLeaving(leaving); chunk != nil {
+				got, had = append(got, chunk), had+1
+			}
+		}
+		return had
+	}
+	if n := more(a, 20, 0) + more(b, 10, 3); n != 25 {
+		t.Errorf("%d chunks, 3 of 28 were to be left", n)
+	}
+	if n := more(a, 10, 0); n != 3 {
+		t.Errorf("%d chunks of those that were left", n)
+	}
+	if n := more(c, 1, 0); n != 1 || a.Share() != 14 || c.Share() != 14 {
+		t.Errorf("%d chunks, shares of %d and %d", n, a.Share(), c.Share())
+	}
+	for _, chunk := range got {
+		chunk.Free()
+	}
+	if n := c.Share(); n != 28 {
+		t.Errorf("share of the only one %d", n)
+	}
+}
+
 // TestTraffic lets many holders fill, cache, read and drop at once under a budget for a quarter of them.
 func TestTraffic(t *testing.T) {
 	s := newStore(t, 8)

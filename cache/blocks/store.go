@@ -22,6 +22,7 @@ type Store struct {
 	lru     *simplelru.LRU[place, *block]                       // guarded by mu
 	byKey   map[Key]map[int64]struct{}                          // the indexes of each key in lru; guarded by mu
 	holders map[*Holder]struct{}                                // guarded by mu
+	teams   int                                                 // that hold something; guarded by mu
 	waiters []*waiter                                           // in order of arrival; guarded by mu
 	unread  int                                                 // cached bytes that nobody has read; guarded by mu
 	stats   struct{ waits, hits, misses, evicted, vain uint64 } // guarded by mu
@@ -111,6 +112,9 @@ func (s *Store) takeLocked(h *Holder, hungry bool) (*Chunk, error) {
 	s.held++
 	if h != nil {
 		h.held++
+		if h.team.held++; h.team.held == 1 {
+			s.teams++
+		}
 	}
 	return c, nil
 }
@@ -148,6 +152,9 @@ func (s *Store) releaseLocked(c *Chunk) {
 	s.held--
 	if c.holder != nil {
 		c.holder.held--
+		if c.holder.team.held--; c.holder.team.held == 0 {
+			s.teams--
+		}
 		c.holder = nil
 	}
 }

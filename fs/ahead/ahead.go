@@ -24,6 +24,7 @@ type Remote interface {
 	Download(ctx context.Context, path string, o pool.DownloadOptions) (pool.Download, error)
 	Upload(ctx context.Context, path string, o pool.UploadOptions) (pool.Upload, error)
 	Can(ctx context.Context, c pool.Capability, probeDir string) (bool, error)
+	MaxConnections() int
 	Known(c pool.Capability) (can, known bool)
 	KeepsName(ctx context.Context, path string) error
 }

@@ -20,6 +20,7 @@ type Remote interface {
 	Download(ctx context.Context, path string, o pool.DownloadOptions) (pool.Download, error)
 	Upload(ctx context.Context, path string, o pool.UploadOptions) (pool.Upload, error)
 	Can(ctx context.Context, c pool.Capability, probeDir string) (bool, error)
+	MaxConnections() int
 }
 
 // Meta is told of changes that this package made on the server. *cache.Cache is one. Its methods never wait for the

@@ -298,6 +298,8 @@ func (s *fakeServer) setLocked(name string, a pool.Attrs) error {
 	return nil
 }
 
+func (s *fakeServer) MaxConnections() int { return 8 }
+
 func (s *fakeServer) Can(ctx context.Context, c pool.Capability, _ string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

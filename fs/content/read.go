@@ -191,6 +191,7 @@ func (h *Handle) reader() *reader.Reader {
 func (f *File) newReader() *reader.Reader {
 	return reader.New(reader.Config{
 		Downloader: f.s.cfg.Remote,
+		MaxFlows:   f.s.cfg.Remote.MaxConnections,
 		Blocks:     f.s.cfg.Blocks,
 		Path:       f.where,
 		Key:        f.key(),

@@ -245,6 +245,9 @@ func newRig(t testing.TB, srv *server, limit int64, change ...func(*Config)) *ri
 	g := &rig{t: t, srv: srv, store: blocks.New(limit), clock: &clock{}}
 	cfg := Config{Downloader: srv, Blocks: g.store, Path: func() string { return "/f" }, Key: blocks.Key{File: 1},
 		Size: srv.size, AfterFunc: g.clock.AfterFunc}
+	if srv.conns > 0 {
+		cfg.MaxFlows = func() int { return srv.conns }
+	}
 	for _, c := range change {
 		c(&cfg)
 	}

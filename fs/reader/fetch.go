@@ -56,6 +56,7 @@ type fetch struct {
 	paused   bool      // the window is full or there is no memory to fill it
 	stopping bool      // end as soon as possible
 	leaving  bool      // end when no READ waits
+	stays    bool      // leaving, and what it brought is kept in the window, as another fetch goes on behind it
 	discard  bool      // the content is not the reader's any more: nothing goes to the cache
 	dropped  bool
 	err      error // why the fetch failed; nil: complete, or stopped
@@ -115,7 +116,7 @@ func (f *fetch) fillingLocked(s *slot) bool { return f.filling && s == f.slots[l
 
 // leaveLocked lets the fetch end when no READ waits for it.
 func (f *fetch) leaveLocked() {
-	f.leaving = true
+	f.leaving, f.stays = true, false
 	if f.away && len(f.waiters) == 0 {
 		f.cancel()
 	}
@@ -124,6 +125,13 @@ func (f *fetch) leaveLocked() {
 		f.shedLocked()
 		f.dropLocked()
 	}
+}
+
+// giveWayLocked is leaveLocked for a segment under way whose rest another one is going to bring. What it has brought stays in the window: where
+// memory is short the cache would lose it, and the reader would have to ask for it once more, in earnest.
+func (f *fetch) giveWayLocked() {
+	f.leaveLocked()
+	f.stays = true
 }
 
 // stopLocked ends the fetch now, cutting the transfer off.
@@ -152,6 +160,9 @@ func (f *fetch) run() {
 
 func (f *fetch) finishLocked(err error) {
 	f.running, f.filling = false, false
+	if f.stays { // complete, as far as it goes
+		f.leaving, f.stays, f.end = false, false, f.pos
+	}
 	f.slice.endLocked()
 	if f.patience != nil {
 		f.patience()

@@ -146,7 +146,7 @@ func (r *Reader) newFetchLocked(start, end int64, open bool) *fetch {
 	f := &fetch{r: r, key: r.key, start: start, end: end, open: open, pos: start, until: start, cursor: start, demand: start,
 		running: true, launched: r.cfg.Now(), wake: make(chan struct{}, 1), over: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	f.holder = r.cfg.Blocks.NewHolder(f.relief)
+	f.holder = r.team.NewHolder(f.relief)
 	return f
 }
 

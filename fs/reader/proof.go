@@ -64,7 +64,7 @@ func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
 	}
 	known, alone, ok := r.line.ask(now)
 	if ok && waited && f.stalled && f.pos-f.start < fastBytes {
-		r.beginLocked(f, alone, max(known, earlyFlows))
+		r.beginLocked(f, alone, max(known, min(earlyFlows, r.mostFlowsLocked()-1)))
 		return
 	}
 	rate, enough := r.alone.rate(now, r.received, proofBytes, aloneTime)
@@ -116,25 +116,31 @@ func (t *train) paceLocked(r *Reader) {
 		return
 	}
 	t.measured = measure{}
+	fast := min(r.fastLocked(), t.flows)
 	if rate < t.rate*(1+float64(t.flows-t.was)/float64(t.was)*helps) {
-		if r.fastLocked() < t.flows && now.Sub(t.raised) < 2*grantTime {
-			return // some are not up yet
+		if fast < t.flows && now.Sub(t.raised) < 2*grantTime || fast <= t.was && now.Sub(t.raised) < 6*grantTime {
+			return // some are not up yet, or not again: where each begins slowly that is so most of the time
 		}
 		if t.failed++; t.failed == maxProofs {
-			t.fewerLocked(r, t.was)
+			t.fewerLocked(r, t.proven)
 		}
 		return
 	}
 	t.failed = 0
 	r.line.proven(t.flows, t.alone)
-	t.was, t.rate = t.flows, rate
-	i := slices.IndexFunc(steps, func(n int) bool { return n > t.flows })
-	if i < 0 {
+	t.was, t.proven, t.rate = t.flows, t.flows, rate
+	if t.flows == t.most {
 		t.settled = true
 		return
 	}
-	t.flows, t.granted, t.raised, t.young = steps[i], t.flows, now, t.flows
-	t.length = t.lengthLocked(r, t.next)
+	t.growLocked(r, now)
+}
+
+// growLocked adds flows.
+func (t *train) growLocked(r *Reader, now time.Time) {
+	i := slices.IndexFunc(steps, func(n int) bool { return n > t.flows })
+	t.flows, t.granted, t.raised, t.young = min(steps[i], t.most), t.flows, now, t.flows
+	t.planLocked(r)
 }
 
 // tookLocked takes the overhead of a segment that came to its end in order.
@@ -145,14 +151,12 @@ func (t *train) tookLocked(r *Reader, f *fetch) {
 	t.stalls, t.ended = max(t.stalls, f.stalls), t.ended+1
 	over := r.cfg.Now().Sub(f.since) - time.Duration(float64(f.end-f.start)/t.alone*float64(time.Second))
 	t.overhead += (max(0, over) - t.overhead) / 4
-	if t.overhead > slowStart {
-		t.widenLocked(r)
-	}
 }
 
 // fewerLocked goes on with that many flows. What is under way is brought to its end, but what has not begun is not begun where one is left.
 func (t *train) fewerLocked(r *Reader, flows int) {
 	t.flows, t.settled = max(1, flows), true
+	t.planLocked(r)
 	if t.flows > 1 {
 		return
 	}
@@ -173,7 +177,7 @@ func (t *train) grantLocked(r *Reader, flows int) {
 	case flows < steps[1] && (t.rate == 0 || t.overhead > slowStart): // two that stand still half of the time are no more than one
 		t.fewerLocked(r, 1)
 	case t.settled || flows <= t.was:
-		t.fewerLocked(r, flows)
+		t.fewerLocked(r, min(flows, t.proven))
 	default:
 		t.flows, t.measured = flows, measure{}
 	}

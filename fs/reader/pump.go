@@ -147,7 +147,7 @@ func (f *fetch) room() ([]byte, error) {
 
 // grow adds a slot to the window. Without a READ that waits it does so only if there is memory to spare.
 func (f *fetch) grow(wanted bool) (bool, error) {
-	c := f.holder.TryAlloc()
+	c := f.holder.TryAllocLeaving(f.leave(wanted))
 	if c == nil {
 		f.r.mu.Lock()
 		f.pruneLocked(0)
@@ -175,6 +175,14 @@ func (f *fetch) grow(wanted bool) (bool, error) {
 	from := int(f.pos % blocks.ChunkSize)
 	f.slots = append(f.slots, &slot{c: c, index: f.pos / blocks.ChunkSize, from: from, to: from})
 	return true, nil
+}
+
+// leave is how many chunks f leaves free: nobody waits for it yet, and those that the reader comes to before must not run out of memory because of it.
+func (f *fetch) leave(wanted bool) int {
+	if !f.segment || wanted {
+		return 0
+	}
+	return spare
 }
 
 // lastLocked gives the slot that the next byte belongs into, nil when a new one is needed.
@@ -248,7 +256,7 @@ func (f *fetch) mayFillLocked() bool {
 	if f.open {
 		limit = f.r.window
 	}
-	if f.paused {
+	if f.paused && !f.segment {
 		limit = limit * 3 / 4
 	}
 	return f.pos-f.cursor < limit

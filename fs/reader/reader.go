@@ -30,6 +30,9 @@ type Config struct {
 	// flight, so that no descriptor mixes a file with its successor. nil, or nil given: not asked.
 	Expect func() *pool.Entry
 
+	// MaxFlows tells how many downloads may run beside each other at present; nil: not known.
+	MaxFlows func() int
+
 	// Line is shared by the readers of one mount; nil: one of its own.
 	Line *Line
 
@@ -45,6 +48,8 @@ type Reader struct {
 	cfg  Config
 	line *Line
 	wg   sync.WaitGroup // goroutines of fetches
+
+	team *blocks.Team // of all fetches
 
 	mu       sync.Mutex
 	key      blocks.Key  // guarded by mu
@@ -84,7 +89,7 @@ func New(cfg Config) *Reader {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Reader{cfg: cfg, line: cfg.Line, key: cfg.Key, size: cfg.Size, window: minWindow}
+	return &Reader{cfg: cfg, line: cfg.Line, key: cfg.Key, size: cfg.Size, window: minWindow, team: cfg.Blocks.NewTeam()}
 }
 
 // ReadAt fills p from off. It gives less than len(p) only at the end of the content, then with io.EOF, or together with

@@ -20,20 +20,23 @@ const (
 	leadTime   = 150 * time.Millisecond // before the end of a segment the next one is begun
 	patience   = 2 * leadTime           // of a READ with a segment that has no connection yet
 	minSegment = 1 << 20
-	maxSegment = 24 << 20
-	maxRoom    = 128 << 20 // of memory a train takes at most
+	maxSegment = 64 << 20
+	maxMemory  = 128 << 20 // that a train takes at most
+	spare      = 4         // chunks that segments leave free for the one that the reader is at
 )
 
 // train is a file that is read in segments by several flows. It lives in Reader.train and is guarded by Reader.mu.
 type train struct {
+	most   int   // flows that there may ever be
 	flows  int   // at a time
-	length int64 // of a segment
+	length int64 // of a segment, but towards the end of the file
 	least  int64 // of a segment: what one flow carries while the next one begins is little beside it
-	room   int64 // how far ahead of the reader segments may end; they come to their ends one by one, and hold about half of it at a time
+	room   int64 // how far ahead of the reader segments may end
 	lead   int64 // bytes before its end at which a segment does not count as a flow any more
 	next   int64 // where the next segment begins
 
 	was      int       // flows before the present number
+	proven   int       // flows that are known to carry more than fewer
 	rate     float64   // of those, in bytes a second; 0: to be taken from the stream, which stood still
 	failed   int       // proofs in a row that they carry more than those
 	settled  bool      // flows is right
@@ -54,16 +57,13 @@ func (r *Reader) trainLocked(f *fetch, rate float64, flows int) *train {
 	if was := r.expected(); was == nil || !was.Exact || was.Size != r.size {
 		return nil
 	}
-	t := &train{flows: flows, was: 1, rate: rate, raised: r.cfg.Now()}
-	t.room = min(maxRoom, r.cfg.Blocks.Stats().Limit)
-	if rate == 0 {
-		t.widenLocked(r)
-	}
+	most := r.mostFlowsLocked()
+	t := &train{most: most, flows: min(flows, most), was: 1, proven: 1, rate: rate, raised: r.cfg.Now()}
+	t.planLocked(r)
 	t.aloneLocked(rate)
-	t.length = t.lengthLocked(r, f.pos)
 	begin := max(f.pos, f.demand) + blocks.ChunkSize - 1
 	t.next = begin/blocks.ChunkSize*blocks.ChunkSize + t.nextLocked(r)
-	if t.room < minSegment*int64(flows) || !r.worthLocked(f, rate) || r.size-t.next < minSegment {
+	if t.flows == 1 || t.length < minSegment || !r.worthLocked(rate) || r.size-t.next < minSegment {
 		return nil
 	}
 	return t
@@ -72,8 +72,16 @@ func (r *Reader) trainLocked(f *fetch, rate float64, flows int) *train {
 // aloneLocked takes account of what one flow carries, in bytes a second.
 func (t *train) aloneLocked(rate float64) {
 	t.alone = rate
-	t.least = max(minSegment, min(int64(rate*leastTime.Seconds()), maxSegment/2, t.room/(maxFlows+1)))
+	t.least = max(minSegment, min(int64(rate*leastTime.Seconds()), t.length/2))
 	t.lead = min(int64(rate*leadTime.Seconds()), t.least/4)
+}
+
+// mostFlowsLocked is how many downloads of a file there may be at a time.
+func (r *Reader) mostFlowsLocked() int {
+	if r.cfg.MaxFlows == nil {
+		return maxFlows
+	}
+	return min(maxFlows, r.cfg.MaxFlows())
 }
 
 func (r *Reader) expected() *pool.Entry {
@@ -83,11 +91,16 @@ func (r *Reader) expected() *pool.Entry {
 	return r.cfg.Expect()
 }
 
+// carriesLocked tells whether f is a segment under way that is not about to end.
+func (t *train) carriesLocked(f *fetch) bool {
+	return f.segment && f.running && !f.leaving && !f.stopping && f.end-f.pos > t.lead
+}
+
 // flowsLocked counts the segments under way; begun: only those that bring bytes.
 func (r *Reader) flowsLocked(begun bool) int {
 	n := 0
 	for _, f := range r.fetches {
-		if f.segment && f.running && !f.leaving && !f.stopping && f.end-f.pos > r.train.lead && (!begun || f.pos > f.start) {
+		if r.train.carriesLocked(f) && (!begun || f.pos > f.start) {
 			n++
 		}
 	}
@@ -140,19 +153,33 @@ func (r *Reader) segmentLocked(start, end int64, background bool) *fetch {
 	return f
 }
 
-// lengthLocked is how long a segment at pos should be: they share the room, for as many flows as there may be, and get shorter towards the
-// end of the file, so that all flows come to it at about the same time. One share is left for the segment that follows the oldest, which the
-// reader has not left behind yet: without it a flow would stand idle each time.
-func (t *train) lengthLocked(r *Reader, pos int64) int64 {
-	flows := maxFlows
+// planLocked makes segments as long as the memory allows with as many flows as there may be. They come to their ends one by one: when one is given to
+// the reader and the next one begins, those between have brought from next to nothing to next to all of theirs, half of it on average. A
+// quarter of the memory is for those that are not as regular. One more may end ahead of the reader than there are flows, as the reader
+// has not left the oldest behind when the next one begins: without that a flow would stand idle each time.
+func (t *train) planLocked(r *Reader) {
+	flows := t.plannedLocked()
+	memory := min(maxMemory, r.cfg.Blocks.Stats().Limit)
+	t.length = min(maxSegment, memory*3/4*2/int64(max(1, flows-1))) / blocks.ChunkSize * blocks.ChunkSize
+	t.room = t.length * int64(flows+1)
+}
+
+// plannedLocked is how many flows there may be in the end.
+func (t *train) plannedLocked() int {
 	if t.settled {
-		flows = t.flows
+		return t.flows
 	}
-	most := min(maxSegment, t.room/int64(flows+1))
+	return t.most
+}
+
+// lengthLocked is how long a segment at pos should be. They get shorter towards the end of the file, so that all flows come to it at about the
+// same time.
+func (t *train) lengthLocked(r *Reader, pos int64) int64 {
+	length := t.length
 	if left := r.size - pos; left < t.room/2 {
-		most = min(most, t.evenLocked(r, left))
+		length = min(length, t.evenLocked(r, left))
 	}
-	return max(t.leastNow(), most) / blocks.ChunkSize * blocks.ChunkSize
+	return max(t.leastNow(), length) / blocks.ChunkSize * blocks.ChunkSize
 }
 
 // evenLocked is the length with which a flow that is free now comes to its end when all others do, each with one more segment, if left
@@ -160,15 +187,16 @@ func (t *train) lengthLocked(r *Reader, pos int64) int64 {
 func (t *train) evenLocked(r *Reader, left int64) int64 {
 	var busy []float64 // what each has to carry before that
 	for _, f := range r.fetches {
-		if f.segment && f.running && !f.leaving && !f.stopping {
+		if t.carriesLocked(f) {
 			busy = append(busy, float64(f.end-f.pos))
 		}
 	}
 	slices.Sort(busy)
 	over := t.overhead.Seconds() * t.alone // what a flow would carry while it begins
-	sum, free := float64(left)+over, 1
+	free := max(1, t.plannedLocked()-len(busy))
+	sum := float64(left) + over*float64(free)
 	for _, b := range busy {
-		if free == t.flows || b+over >= sum/float64(free) {
+		if free == t.plannedLocked() || b+over >= sum/float64(free) {
 			break
 		}
 		sum, free = sum+b+over, free+1
@@ -190,7 +218,7 @@ func (t *train) nextLocked(r *Reader) int64 {
 // leastNow is the shortest segment that is worth its overhead. There are servers that stand still again and again until a new
 // connection has found its rate.
 func (t *train) leastNow() int64 {
-	return max(t.least, min(int64(t.alone*t.overhead.Seconds()), t.room/int64(t.flows+1)))
+	return max(t.least, min(int64(t.alone*t.overhead.Seconds()), t.length))
 }
 
 // yieldLocked gives a connection back because somebody waits for that of f: of the segments that bring bytes and that no READ waits for, the
@@ -208,7 +236,7 @@ func (r *Reader) yieldLocked(f *fetch) {
 	if last.refs > 0 || last.leaving {
 		return
 	}
-	last.leaveLocked()
+	last.giveWayLocked()
 	if last.pos < last.end {
 		r.segmentLocked(last.pos, last.end, true)
 	}

@@ -19,18 +19,12 @@ const (
 )
 
 // worthLocked says whether what is left of the file is worth a train. rate 0: not known.
-func (r *Reader) worthLocked(f *fetch, rate float64) bool {
-	left := r.size - f.pos
+func (r *Reader) worthLocked(rate float64) bool {
+	left := r.size - r.at
 	if rate == 0 {
 		return left >= worthBytes
 	}
 	return float64(left) >= rate*worthTime.Seconds()
-}
-
-// widenLocked makes segments longer where each costs much. They hold no more than half of their room at a time, so that all is used of the
-// memory; where they cost little, room that is not there now and then would cost more.
-func (t *train) widenLocked(r *Reader) {
-	t.room = min(maxRoom, r.cfg.Blocks.Stats().Limit) * 7 / 4
 }
 
 // fastLocked counts the flows that are up.
@@ -44,18 +38,20 @@ func (r *Reader) fastLocked() int {
 	return n
 }
 
-// baselineLocked takes what the stream of a train carries while the others stand still. Where that is not to be had, as the stream is through
-// its part before, or another flow is up, or one flow is through soon, all goes on by the stream.
+// baselineLocked takes what the first flows of a train carry, most often the stream alone, while others stand still. Where that is not to be
+// had, as the stream is through its part before, or all are up at once and no more may be added, or one flow is through soon, all goes on by
+// the stream.
 func (r *Reader) baselineLocked(now time.Time) {
-	stream := r.streamLocked()
+	t, stream, fast := r.train, r.streamLocked(), r.fastLocked()
 	switch {
-	case stream == nil || r.fastLocked() > 1 || stream.end-stream.pos <= 2*blocks.ChunkSize:
+	case fast < 2 && (stream == nil || stream.end-stream.pos <= 2*blocks.ChunkSize), fast == t.most:
 		r.dissolveLocked(stream)
 		return
-	case stream.pos-stream.start < fastBytes:
+	case fast == 0 || fast > t.flows/2 && fast < t.flows: // too near to what it is to be compared with
+		r.alone = measure{}
 		return
-	case r.alone.since.IsZero():
-		r.alone = measure{since: now, from: r.received}
+	case r.alone.since.IsZero() || fast != t.was:
+		t.was, r.alone = fast, measure{since: now, from: r.received}
 		return
 	}
 	rate, enough := r.alone.rate(now, r.received, proofBytes, aloneTime)
@@ -65,11 +61,14 @@ func (r *Reader) baselineLocked(now time.Time) {
 	steady := rate < r.alone.before*grows
 	r.alone = measure{since: now, from: r.received, before: rate}
 	switch {
-	case !r.worthLocked(stream, rate):
+	case !r.worthLocked(rate / float64(fast)):
 		r.dissolveLocked(stream)
 	case steady:
-		r.train.rate, r.train.raised = rate, now
-		r.train.aloneLocked(rate)
+		t.rate, t.raised = rate, now
+		t.aloneLocked(rate / float64(fast))
+		if fast == t.flows {
+			t.growLocked(r, now)
+		}
 	}
 }
 
@@ -97,7 +96,7 @@ func (r *Reader) dissolveLocked(stream *fetch) {
 // pass by, and would hold up the reader for seconds.
 func (r *Reader) renewLocked(f *fetch) {
 	t := r.train
-	if t.ended < maxFlows || f.open || f.renewed || f.stalls <= t.stalls+1 || f.stopping || f.leaving || f.pos == f.end {
+	if t.ended < maxFlows || f.open || f.renewed || f.stalls <= t.stalls+3 || f.stopping || f.leaving || f.pos == f.end {
 		return
 	}
 	f.renewed = true
@@ -105,6 +104,6 @@ func (r *Reader) renewLocked(f *fetch) {
 		f.stopLocked() // the READ begins it
 		return
 	}
-	f.leaveLocked()
+	f.giveWayLocked()
 	r.segmentLocked(f.pos, f.end, true).renewed = true
 }

@@ -1,6 +1,8 @@
 package reader
 
 import (
+	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,7 +25,7 @@ func stalls(srv *server) {
 
 // Where a stream stands still at its begin other flows are begun beside it at once, and segments are as long as the memory allows.
 func TestStalledStream(t *testing.T) {
-	for conns, least := range map[int]float64{4: 2.1, 8: 3.3} {
+	for conns, least := range map[int]float64{4: 2.6, 8: 3.5} {
 		synctest.Test(t, func(t *testing.T) {
 			srv := newServer(256 * mib)
 			srv.conns = conns
@@ -49,6 +51,67 @@ func TestStalledStream(t *testing.T) {
 			if ratio < least || begun > time.Second || short > 0 || srv.bytes != srv.size {
 				t.Errorf("%d connections: %.2f times one flow, others begun after %v, %d short segments of %d, %d bytes twice",
 					conns, ratio, begun, short, len(srv.opened), srv.bytes-srv.size)
+			}
+		})
+	}
+}
+
+// Where each stands still at random, some longer than others, none of it adds up: the memory is not full of what lies behind the slowest, and
+// nothing is asked for twice.
+func TestStreamsThatStallAtRandom(t *testing.T) {
+	for conns, least := range map[int]float64{4: 2.05, 8: 2.9} {
+		for seed := range uint64(2) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(256 * mib)
+				srv.conns = conns
+				(&cable{flow: 6.25 * mb}).throttle(srv)
+				random := rand.New(rand.NewPCG(seed, 7))
+				var mu sync.Mutex
+				often := map[*download]int64{}
+				carry := srv.before
+				srv.before = func(d *download) {
+					mu.Lock()
+					n, ok := often[d]
+					if !ok {
+						n = []int64{2, 3, 3, 3, 3, 3, 4, 5}[random.IntN(8)]
+						often[d] = n
+					}
+					mu.Unlock()
+					if at := (d.pos - d.o.Offset) / piece; at&(at-1) == 0 && at > 1 && at < 2<<n { // at 2, 4, 8 and so on
+						time.Sleep(375 * time.Millisecond)
+					}
+					carry(d)
+				}
+				g := newRig(t, srv, 56*mib, exact(srv.size))
+				ratio := float64(srv.size) / 6.25 / mb / g.readAll().Seconds()
+				if ratio < least || srv.bytes > srv.size+4*mib {
+					t.Errorf("%d connections, seed %d: %.2f times one flow, %d bytes twice", conns, seed, ratio, srv.bytes-srv.size)
+				}
+			})
+		}
+	}
+}
+
+// Some of those that are begun beside a stream are up as soon as it, or before.
+func TestStreamsThatComeUpTogether(t *testing.T) {
+	for _, early := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := newServer(256 * mib)
+			srv.conns = 8
+			(&cable{flow: 6.25 * mb}).throttle(srv)
+			carry := srv.before
+			srv.before = func(d *download) {
+				stalls := d.pos-d.o.Offset == 2*piece || d.pos-d.o.Offset == 4*piece
+				late := d.o.Offset == 0 || len(srv.downloads()) > 1+early
+				if stalls || late && d.pos-d.o.Offset == 8*piece {
+					time.Sleep(375 * time.Millisecond)
+				}
+				carry(d)
+			}
+			g := newRig(t, srv, 56*mib, exact(srv.size))
+			ratio := float64(srv.size) / 6.25 / mb / g.readAll().Seconds()
+			if st := g.line.Stats(); ratio < 3.4 || st.Useless > 0 || srv.bytes != srv.size {
+				t.Errorf("%d: %.2f times one flow, %d bytes twice, %+v", early, ratio, srv.bytes-srv.size, st)
 			}
 		})
 	}

@@ -53,8 +53,22 @@ func (r *Reader) advanceLocked(pos int64) {
 			f.poke()
 		}
 	}
+	r.resumeLocked()
 	r.fillLocked()
 	r.aheadLocked()
+}
+
+// resumeLocked lets the first segment go on that stopped because there was no memory: the reader has just made room.
+func (r *Reader) resumeLocked() {
+	var first *fetch
+	for _, f := range r.fetches {
+		if f.segment && f.running && f.paused && (first == nil || f.start < first.start) {
+			first = f
+		}
+	}
+	if first != nil {
+		first.poke()
+	}
 }
 
 // pruneLocked retires the slots that end more than keep bytes behind the cursor.

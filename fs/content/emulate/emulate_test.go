@@ -85,6 +85,8 @@ func (s *fake) SetAttrs(context.Context, string, bool, pool.Attrs) error {
 	return nil
 }
 
+func (s *fake) MaxConnections() int { return 1 }
+
 func (s *fake) Can(context.Context, pool.Capability, string) (bool, error) { return s.able, nil }
 
 func (s *fake) Upload(_ context.Context, name string, _ pool.UploadOptions) (pool.Upload, error) {
