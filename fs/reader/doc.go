@@ -14,9 +14,10 @@
 // segments.go): pieces of the file, as far ahead as there is memory for what they hold, over connections that nobody else wants. A stream that
 // stands still at its begin gets others beside it before that is measured (stall.go).
 //
-// Memory: every fetch is a holder of the block store and takes no byte outside of it. What no READ waits for is given up
+// Memory: every fetch is a holder of the block store, those of a reader are one team, and takes no byte outside of it. What no READ waits for is given up
 // when somebody else has nothing.
 //
 // Locks: Reader.mu, then the block store's. Reader.mu is never held across the network, across a wait for memory, across
-// a copy of data, or while a function of Config is called (but AfterFunc).
+// a copy of data, or while a function of Config is called, but those that wait for nothing, under locks that are never
+// held while a Reader is called: AfterFunc, Now, Expect and MaxFlows.
 package reader

@@ -30,7 +30,7 @@ type Config struct {
 	// flight, so that no descriptor mixes a file with its successor. nil, or nil given: not asked.
 	Expect func() *pool.Entry
 
-	// MaxFlows tells how many downloads may run beside each other at present; nil: not known.
+	// MaxFlows tells how many downloads may run beside each other at present. It does not wait. nil: not known.
 	MaxFlows func() int
 
 	// Line is shared by the readers of one mount; nil: one of its own.

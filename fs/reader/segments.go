@@ -35,10 +35,10 @@ type train struct {
 	lead   int64 // bytes before its end at which a segment does not count as a flow any more
 	next   int64 // where the next segment begins
 
-	was      int       // flows before the present number
+	was      int       // flows that rate is of
 	proven   int       // flows that are known to carry more than fewer
-	rate     float64   // of those, in bytes a second; 0: to be taken from the stream, which stood still
-	failed   int       // proofs in a row that they carry more than those
+	rate     float64   // of fewer flows than now, in bytes a second; 0: to be taken yet, as the stream stood still
+	failed   int       // proofs in a row that all carry more than those
 	settled  bool      // flows is right
 	raised   time.Time // when it grew
 	granted  int       // most that had connections since then

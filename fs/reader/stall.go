@@ -8,8 +8,7 @@ import (
 
 // A new connection may stand still again and again before it has found its rate: a server that sleeps whenever its send queue is full
 // (ProFTPD), a line that loses much. To wait for the rate of one flow, then of three and then of all, takes seconds each time. So where a
-// stream stands still at its begin, segments are begun beside it at once, to come up together with it. What one flow carries is taken before
-// they do.
+// stream stands still at its begin, segments are begun beside it at once, to come up together with it.
 const (
 	stallTime  = 250 * time.Millisecond
 	slowStart  = 2 * stallTime // what a segment takes besides its bytes where connections begin so
