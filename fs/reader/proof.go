@@ -80,7 +80,11 @@ func (r *Reader) considerLocked(f *fetch, n int, waited bool) {
 	if !steady {
 		return
 	}
-	r.beginLocked(f, rate, max(known, steps[1]))
+	flows := steps[1]
+	if r.mostFlowsLocked() == flows+1 {
+		flows++ // one alone is not worth a proof of its own
+	}
+	r.beginLocked(f, rate, max(known, flows))
 }
 
 // beginLocked begins a train behind the stream f, if it is worth it.
