@@ -13,7 +13,7 @@ import (
 // The kernel holds a lock of a process while it runs execve(2), closing descriptors included, and whoever reads its
 // /proc/PID/stat or /proc/PID/fd waits for that lock, uninterruptibly. A close of a file of ours at that moment waits for us: to
 // look on the way to the answer would be a deadlock. So such looks are made aside, few at a time, and one that
-// takes longer than its bound proves nothing.
+// is not over within its bound, the wait for its turn included, proves nothing.
 const (
 	// lookBound is for looks at who makes the call.
 	lookBound = 100 * time.Millisecond
@@ -25,9 +25,11 @@ const (
 var looks = make(chan struct{}, 8) // a place for each look under way
 
 func aside(within time.Duration, look func() bool) bool {
+	bound := time.NewTimer(within)
+	defer bound.Stop()
 	select {
 	case looks <- struct{}{}:
-	default:
+	case <-bound.C:
 		return false
 	}
 	answer := make(chan bool, 1)
@@ -35,8 +37,6 @@ func aside(within time.Duration, look func() bool) bool {
 		defer func() { <-looks }()
 		answer <- look()
 	}()
-	bound := time.NewTimer(within)
-	defer bound.Stop()
 	select {
 	case yes := <-answer:
 		return yes

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -88,6 +89,34 @@ func TestLeftToParent(t *testing.T) {
 	} {
 		if got := leftToParent(tc.tid, tc.writer, tc.d); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
+		}
+	}
+}
+
+// More programs may be started at once than there are looks at a time: those behind wait for their turn, as long as they may.
+func TestLooksTakeTurns(t *testing.T) {
+	looking, enough := make(chan struct{}), make(chan struct{})
+	answers := make(chan bool)
+	for range cap(looks) {
+		go func() {
+			answers <- aside(time.Hour, func() bool {
+				looking <- struct{}{}
+				<-enough
+				return true
+			})
+		}()
+	}
+	for range cap(looks) {
+		<-looking
+	}
+	if aside(10*time.Millisecond, func() bool { return true }) {
+		t.Error("a look was made out of turn")
+	}
+	go func() { answers <- aside(time.Hour, func() bool { return true }) }()
+	close(enough)
+	for range cap(looks) + 1 {
+		if !<-answers {
+			t.Error("a look was not made")
 		}
 	}
 }

@@ -219,5 +219,6 @@ func (r *Relay) dial(target string, giveUp <-chan struct{}) (*net.TCPConn, error
 // hardClose closes with a TCP reset.
 func hardClose(c *net.TCPConn) {
 	_ = c.SetLinger(0) // fails only on a closed connection
+	disconnect(c)
 	c.Close()
 }
