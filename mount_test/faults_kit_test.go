@@ -91,6 +91,15 @@ func within(t *testing.T, what string, bound time.Duration, call func() error) e
 	}
 }
 
+// unforked runs a call while this process starts no program; those who want to wait. A program that is being started has copies of all our
+// descriptors until execve(2) has closed them, and that stands still at the one of a file whose write(2) waits for a frozen network.
+// Meanwhile what we close is not closed: pipes of other programs do not end, connections do not break.
+func unforked(call func() error) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return call()
+}
+
 // store writes a file and checks how long each call took: every one of them may be the one that waits.
 func (f *faulty) store(name string, content []byte) error {
 	slowest := time.Duration(0)

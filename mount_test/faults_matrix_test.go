@@ -201,7 +201,9 @@ func (c faultCell) run(t *testing.T, f *faulty) {
 		c.op.prepare(t, f, dir)
 	}
 	stop := c.arm(f.line)
-	err := within(t, c.op.name, time.Duration(max(1, c.op.calls))*(faultTimeout+grace), func() error { return c.op.do(f, dir) })
+	err := unforked(func() error {
+		return within(t, c.op.name, time.Duration(max(1, c.op.calls))*(faultTimeout+grace), func() error { return c.op.do(f, dir) })
+	})
 	stop()
 	switch {
 	case c.fault != relay.Freeze && err != nil:
