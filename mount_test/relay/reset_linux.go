@@ -16,7 +16,7 @@ func disconnect(c *net.TCPConn) {
 		return
 	}
 	nowhere := unix.RawSockaddr{Family: unix.AF_UNSPEC}
-	_ = raw.Control(func(fd uintptr) { // fails when it is closed: then it is reset already, or never was connected
+	_ = raw.Control(func(fd uintptr) { // fails only on a closed connection
 		_, _, _ = unix.Syscall(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&nowhere)), unsafe.Sizeof(nowhere))
 	})
 }
