@@ -160,7 +160,7 @@ func writeLate(t *testing.T, path string, content []byte) []byte {
 	return want
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ func TestMountHelper(t *testing.T) {
 func TestOrdinaryUser(t *testing.T) {
 	account, err := user.Lookup(ordinary)
 	if err != nil {
-		lab.Unavailable(t, "%v: run mount_test/setup.sh", err)
+		lab.Unavailable(t, "%v: run mount_test/setup.sh %s", err, pick("test", "long"))
 	}
 	uid, _ := strconv.Atoi(account.Uid)
 	gid, _ := strconv.Atoi(account.Gid)

@@ -5,10 +5,8 @@ package mount_test
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -100,8 +98,8 @@ func killOften(t *testing.T, s *lab.Server, times int, inPlace bool) {
 		next := mountServer(t, s, "state_dir="+state)
 		l.check(t, fmt.Sprintf("after recovery %d", round), s)
 		next.unmount()
-		if litter := findTemp(s.Root); litter != "" {
-			t.Errorf("the mount after kill %d left %s", round, litter)
+		if litter := tempFiles(t, s.Root); litter != nil {
+			t.Errorf("the mount after kill %d left %q", round, litter)
 		}
 		l.settle(s)
 		if t.Failed() {
@@ -139,18 +137,6 @@ func (l *ledger) work(root *os.Root, rng *rand.Rand, worker int) {
 		}
 		l.done(name, content)
 	}
-}
-
-// findTemp gives a temporary file of ours below root, "" without one.
-func findTemp(root string) string {
-	found := ""
-	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && tempName.MatchString(d.Name()) {
-			found = path
-		}
-		return nil
-	})
-	return found
 }
 
 // TestManyFlushes closes duplicates of a descriptor a thousand times while it is written.
@@ -205,7 +191,9 @@ func TestLocksOfTwoMounts(t *testing.T) {
 		for round := range pick(2, 10) {
 			first, second := mounts[round%2], mounts[1-round%2]
 			for i := range each {
-				_, _ = os.Stat(second.path("locks", fmt.Sprintf("r%d-%d", round, i))) // it believes in the absence now
+				if _, err := os.Stat(second.path("locks", fmt.Sprintf("r%d-%d", round, i))); !os.IsNotExist(err) { // it believes in the absence now
+					t.Fatal(err)
+				}
 			}
 			for i := range each {
 				must(t, take(first, round, i))

@@ -4,9 +4,7 @@ package mount_test
 
 import (
 	"bytes"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -111,12 +109,11 @@ var replacePromises = []promise{
 func (s *scene) cleanUpAfter(dead *mnt) {
 	s.Helper()
 	s.mount("state_dir=" + dead.stateDir)
-	_ = filepath.WalkDir(s.server.Root, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && tempName.MatchString(d.Name()) && strings.Contains(path, s.dir) {
+	for _, path := range tempFiles(s.T, s.server.Root) {
+		if strings.Contains(path, s.dir) {
 			s.Errorf("the next mount left %s", path)
 		}
-		return nil
-	})
+	}
 }
 
 func inode(s *scene, path string) uint64 {

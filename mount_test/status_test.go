@@ -4,7 +4,9 @@ package mount_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/ftpsfs/ftpsfs/mount_test/lab"
@@ -170,17 +173,35 @@ func (m *mnt) descriptors() int64 {
 // tempName is what our temporary names look like on a server.
 var tempName = regexp.MustCompile(`^\.?ftpsfs-[0-9a-f]{8}-`)
 
+// tempFiles gives the paths of our temporary names below root.
+func tempFiles(t testing.TB, root string) []string {
+	t.Helper()
+	return pathsBelow(t, root, func(_ string, d fs.DirEntry) bool { return tempName.MatchString(d.Name()) })
+}
+
+// pathsBelow gives the paths at and below root that are wanted. What goes while it looks, or was made unreadable by a test, is left out;
+// anything else that it cannot look at ends the test.
+func pathsBelow(t testing.TB, root string, wanted func(path string, d fs.DirEntry) bool) (found []string) {
+	t.Helper()
+	must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err == nil && wanted(path, d):
+			found = append(found, path)
+		case path != root && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)):
+			return nil
+		}
+		return err
+	}))
+	return found
+}
+
 // leavesNothing checks, after the mount has ended, the server's disk, the server's sessions and the state folder.
 func (m *mnt) leavesNothing() {
 	m.t.Helper()
-	err := filepath.WalkDir(m.server.Root, func(path string, d os.DirEntry, err error) error {
-		if err == nil && tempName.MatchString(d.Name()) && !m.shared() { // others may be at work with theirs
+	if !m.shared() { // others may be at work with theirs
+		for _, path := range tempFiles(m.t, m.server.Root) {
 			m.t.Errorf("temporary file left on the server: %s", path)
 		}
-		return nil // what tests made unreadable is not ours
-	})
-	if err != nil {
-		m.t.Error(err)
 	}
 	for _, file := range m.stateFiles() {
 		m.t.Errorf("left in the state folder: %s", file)
@@ -204,15 +225,9 @@ func (m *mnt) shared() bool {
 // stateFiles lists content that a mount keeps locally: staging files, journals, recovered files. What it learned about
 // servers and its locks may stay.
 func (m *mnt) stateFiles() []string {
-	var files []string
-	_ = filepath.WalkDir(m.stateDir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() && d.Name() == "recovery" && m.keeps {
-			return filepath.SkipDir
-		}
-		if err == nil && d.Type().IsRegular() && filepath.Ext(path) != ".json" && d.Name() != ".lock" && d.Name() != "lock" {
-			files = append(files, path)
-		}
-		return nil
+	recovered := filepath.Join(m.stateDir, "recovery") + "/"
+	return pathsBelow(m.t, m.stateDir, func(path string, d fs.DirEntry) bool {
+		known := filepath.Ext(path) == ".json" || d.Name() == ".lock" || d.Name() == "lock"
+		return d.Type().IsRegular() && !known && !(m.keeps && strings.HasPrefix(path, recovered))
 	})
-	return files
 }

@@ -499,33 +499,29 @@ func (w *world) compareAll() {
 		w.compare(filepath.Join(w.disk, path), w.names[path])
 		w.compare(w.at(path), w.names[path])
 	}
-	if extra := w.extra(w.mount); extra != "" {
-		w.t.Errorf("%s is not in the model", extra)
+	if extra := w.extra(w.mount); extra != nil {
+		w.t.Errorf("%q are not in the model", extra)
 	}
 	for deadline := time.Now().Add(quiet); ; time.Sleep(20 * time.Millisecond) {
 		extra := w.extra(w.disk)
-		if extra == "" {
+		if extra == nil {
 			return
 		}
 		// What was unlinked while open goes when the kernel tells of the close, which is later.
-		if !tempName.MatchString(filepath.Base(extra)) || time.Now().After(deadline) {
-			w.t.Errorf("%s is not in the model", extra)
+		ours := func(path string) bool { return tempName.MatchString(filepath.Base(path)) }
+		if slices.IndexFunc(extra, func(path string) bool { return !ours(path) }) >= 0 || time.Now().After(deadline) {
+			w.t.Errorf("%q are not in the model", extra)
 			return
 		}
 	}
 }
 
-// extra gives a path below root that the model does not have, "" without one.
-func (w *world) extra(root string) string {
-	found := ""
-	_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+// extra gives the paths below root that the model does not have.
+func (w *world) extra(root string) []string {
+	return pathsBelow(w.t, root, func(path string, _ os.DirEntry) bool {
 		rel := strings.TrimPrefix(strings.TrimPrefix(path, root), "/")
-		if err == nil && found == "" && w.names[rel] == nil && !w.dirs[rel] {
-			found = path
-		}
-		return nil // a name may go while we look
+		return w.names[rel] == nil && !w.dirs[rel]
 	})
-	return found
 }
 
 // TestTortureModel holds the model against a local file system, so that a difference on a mount is the mount's.

@@ -261,18 +261,27 @@ func TestGivenUpCountsUntilItEnds(t *testing.T) {
 // Whatever makes the content doubtful makes it useless, and is counted.
 func TestContentThatMayBeOld(t *testing.T) {
 	ctx := context.Background()
-	for what, event := range map[string]func(f *Files, s *server){
-		"another time":   func(_ *Files, s *server) { s.entries[3].ModTime = s.entries[3].ModTime.Add(time.Second) },
-		"another size":   func(_ *Files, s *server) { s.entries[3].Size++ },
-		"another object": func(_ *Files, s *server) { s.entries[3].Unique = "x" },
-		"rough time":     func(_ *Files, s *server) { s.entries[3].Exact = false },
-		"not known":      func(_ *Files, s *server) { s.stale = true },
-		"too old":        func(*Files, *server) { time.Sleep(11 * time.Second) },
-		"folder renamed": func(f *Files, _ *server) { _ = f.Rename(ctx, "/other", "/d"); _ = f.Rename(ctx, "/d", "/e") },
-		"file renamed":   func(f *Files, _ *server) { _ = f.Rename(ctx, "/x", "/d/f003") },
-		"written": func(f *Files, _ *server) {
-			u, _ := f.Upload(ctx, "/d/f003", pool.UploadOptions{})
-			_, _ = u.Finish(ctx, pool.Finish{})
+	always := func(change func(s *server)) func(*Files, *server) error {
+		return func(_ *Files, s *server) error { change(s); return nil }
+	}
+	for what, event := range map[string]func(f *Files, s *server) error{
+		"another time":   always(func(s *server) { s.entries[3].ModTime = s.entries[3].ModTime.Add(time.Second) }),
+		"another size":   always(func(s *server) { s.entries[3].Size++ }),
+		"another object": always(func(s *server) { s.entries[3].Unique = "x" }),
+		"rough time":     always(func(s *server) { s.entries[3].Exact = false }),
+		"not known":      always(func(s *server) { s.stale = true }),
+		"too old":        always(func(*server) { time.Sleep(11 * time.Second) }),
+		"folder renamed": func(f *Files, _ *server) error {
+			return errors.Join(f.Rename(ctx, "/other", "/d"), f.Rename(ctx, "/d", "/e"))
+		},
+		"file renamed": func(f *Files, _ *server) error { return f.Rename(ctx, "/x", "/d/f003") },
+		"written": func(f *Files, _ *server) error {
+			u, err := f.Upload(ctx, "/d/f003", pool.UploadOptions{})
+			if err != nil {
+				return err
+			}
+			_, err = u.Finish(ctx, pool.Finish{})
+			return err
 		},
 	} {
 		s := newServer(6, 4096)
@@ -283,7 +292,9 @@ func TestContentThatMayBeOld(t *testing.T) {
 			if f.Stats().Files != 3 {
 				t.Fatalf("%s: %+v", what, f.Stats())
 			}
-			event(f, s)
+			if err := event(f, s); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
 			read(3)
 			if st := f.Stats(); st.Used != 0 || st.BytesInVain == 0 {
 				t.Errorf("%s: %+v", what, st)
