@@ -227,7 +227,7 @@ func TestMountHelper(t *testing.T) {
 func TestOrdinaryUser(t *testing.T) {
 	account, err := user.Lookup(ordinary)
 	if err != nil {
-		lab.Unavailable(t, "%v: run mount_test/setup.sh %s", err, pick("test", "long"))
+		lab.Unavailable(t, "%v: run mount_test/setup.sh", err)
 	}
 	uid, _ := strconv.Atoi(account.Uid)
 	gid, _ := strconv.Atoi(account.Gid)

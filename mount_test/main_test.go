@@ -45,7 +45,7 @@ func pick[T any](short, full T) T {
 func tool(t testing.TB, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		lab.Unavailable(t, "%v: run mount_test/setup.sh", err)
+		lab.Unavailable(t, "%v: run mount_test/setup.sh %s", err, pick("test", "long"))
 	}
 }
 

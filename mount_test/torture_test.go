@@ -508,8 +508,8 @@ func (w *world) compareAll() {
 			return
 		}
 		// What was unlinked while open goes when the kernel tells of the close, which is later.
-		ours := func(path string) bool { return tempName.MatchString(filepath.Base(path)) }
-		if slices.IndexFunc(extra, func(path string) bool { return !ours(path) }) >= 0 || time.Now().After(deadline) {
+		foreign := func(path string) bool { return !tempName.MatchString(filepath.Base(path)) }
+		if slices.ContainsFunc(extra, foreign) || time.Now().After(deadline) {
 			w.t.Errorf("%q are not in the model", extra)
 			return
 		}
