@@ -190,7 +190,7 @@ func TestLoginTakesOneFlightAndAFactsSwitchIsRemembered(t *testing.T) {
 
 // TestFeaturesOfSeveralLines: none of them overwrites another.
 func TestFeaturesOfSeveralLines(t *testing.T) {
-	f := &fake{replies: map[string]string{"FEAT": "211-Features\r\n SITE UTIME\r\n SITE SYMLINK\r\n SITE UTIME\r\n AUTH TLS\r\n AUTH SSL\r\n TVFS\r\n TVFS\r\n211 End"}}
+	f := &fake{replies: map[string]string{"FEAT": "211-Features\r\n SITE UTIME\r\n SITE SYMLINK\r\n SITE UTIME\r\n AUTH TLS\r\n AUTH SSL\r\n AUTH\r\n TVFS\r\n TVFS\r\n211 End"}}
 	_, cfg := startFake(t, f)
 	got := dial(t, cfg).Info().Features
 	for name, want := range map[string]string{"SITE": "UTIME;SYMLINK;UTIME", "AUTH": "TLS;SSL", "TVFS": ""} {

@@ -28,8 +28,12 @@ func parseFeatures(r wire.Reply) map[string]string {
 		line = strings.TrimSpace(strings.TrimPrefix(line, "211-")) // some write the code before each line
 		name, params, _ := strings.Cut(line, " ")
 		name, params = strings.ToUpper(name), strings.TrimSpace(params)
-		if more, again := features[name]; again && params != "" && more != params {
-			params = strings.TrimPrefix(more+";"+params, ";") // "SITE UTIME", "SITE CHMOD": a line each
+		switch before := features[name]; {
+		case before == "":
+		case params == "" || params == before:
+			params = before
+		default:
+			params = before + ";" + params // "SITE UTIME", "SITE CHMOD": a line each
 		}
 		if name != "" {
 			features[name] = params
